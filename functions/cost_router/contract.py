@@ -1,0 +1,105 @@
+"""Names that the stack and the running code share: environment variables, metrics, table keys, stack outputs.
+
+The stack imports this module and nothing else of the deployed code; tests check that every variable the code reads is
+set by the stack and that every alarm watches a metric the code emits. Standard library only.
+"""
+
+from typing import Final
+
+
+class Env:
+    """Environment variables of the functions, set by the stack, read once by `handlers/settings.py`."""
+
+    LINEUP: Final = "COST_ROUTER_LINEUP"  # name of a lineup in data/lineups.json
+    PROVIDER: Final = "COST_ROUTER_PROVIDER"  # "anthropic" (key in Secrets Manager) or "aws" (signed with the role)
+    SECRET_ARN: Final = "COST_ROUTER_SECRET_ARN"  # secret whose string is the Anthropic key; empty with provider aws
+    WORKSPACE_ID: Final = "COST_ROUTER_AWS_WORKSPACE_ID"  # Claude Platform on AWS workspace; provider aws only
+    UPSTREAM_URL: Final = "COST_ROUTER_UPSTREAM_URL"  # base URL of the Claude API; empty = the SDK's own
+    LABELS_TABLE: Final = "COST_ROUTER_LABELS_TABLE"
+    LEDGER_TABLE: Final = "COST_ROUTER_LEDGER_TABLE"
+    JOBS_TABLE: Final = "COST_ROUTER_JOBS_TABLE"
+    TENANTS_TABLE: Final = "COST_ROUTER_TENANTS_TABLE"
+    RESULTS_BUCKET: Final = "COST_ROUTER_RESULTS_BUCKET"
+    JOBS_QUEUE_URL: Final = "COST_ROUTER_JOBS_QUEUE_URL"
+    DEAD_LETTER_QUEUE_URL: Final = "COST_ROUTER_DEAD_LETTER_QUEUE_URL"
+    LABEL_TTL_DAYS: Final = "COST_ROUTER_LABEL_TTL_DAYS"
+    DAILY_BUDGET_USD: Final = "COST_ROUTER_DAILY_BUDGET_USD"  # decimal string; empty = no budget
+    DEADLINE_SECONDS: Final = "COST_ROUTER_DEADLINE_SECONDS"  # of one HTTPS request, shorter than the gateway's
+    CLASSIFIER_DEADLINE_SECONDS: Final = "COST_ROUTER_CLASSIFIER_DEADLINE_SECONDS"
+    MAX_BODY_BYTES: Final = "COST_ROUTER_MAX_BODY_BYTES"
+    JOB_CONCURRENCY: Final = "COST_ROUTER_JOB_CONCURRENCY"  # calls in flight in one batch invocation
+    STAGE: Final = "COST_ROUTER_STAGE"  # environment name, a metric dimension
+
+
+class Metric:
+    """CloudWatch metrics, in `NAMESPACE`; all have the dimension `service`, those in `BY_TIER` are emitted by tier too."""
+
+    REQUESTS: Final = "Requests"  # Count
+    SPEND: Final = "SpendUSD"  # None (dollars), Sum feeds graphs
+    SAVED: Final = "SavedUSD"  # baseline - all calls made for the request; may be negative
+    SPEND_TODAY: Final = "SpendTodayUSD"  # gauge: the account's UTC day so far; alarms read its Maximum
+    CLASSIFIER_LATENCY: Final = "ClassifierLatency"  # Milliseconds
+    CLASSIFIER_FAILURES: Final = "ClassifierFailures"  # Count; the label was then `moderate` by default
+    CACHE_HITS: Final = "LabelCacheHits"  # Count of labels found in a cache
+    CACHE_MISSES: Final = "LabelCacheMisses"  # Count
+    FALLBACKS: Final = "Fallbacks"  # Count of answers served by another tier than the chosen one
+    RATE_LIMITS: Final = "RateLimits"  # Count of 429 and 529 answers from Claude
+    ERRORS: Final = "Errors"  # Count of requests and jobs answered by an error of 5xx
+    LEDGER_FAILURES: Final = "LedgerFailures"  # Count of entries that could not be written (they are in the log)
+    AMBIGUOUS: Final = "AmbiguousPayments"  # Count of calls booked at their upper bound, because no usage came back
+    LATENCY: Final = "RequestLatency"  # Milliseconds, upstream included
+    JOBS_DONE: Final = "JobsDone"  # Count
+    JOBS_FAILED: Final = "JobsFailed"  # Count
+    JOBS_DEFERRED: Final = "JobsDeferred"  # Count of jobs put back on the queue
+
+    BY_TIER: Final = ("Requests", "SpendUSD")
+
+
+NAMESPACE: Final = "ClaudeCostRouter"
+SERVICE_DIMENSION: Final = "service"  # value: SERVICE_PREFIX + stage
+SERVICE_PREFIX: Final = "cost-router-"
+TIER_DIMENSION: Final = "tier"
+
+
+class Table:
+    """Key attributes of the DynamoDB tables; all keys are strings."""
+
+    LABELS_KEY: Final = "key"  # keyed hash of the ask; partition key
+    LEDGER_PK: Final = "pk"  # "entries#DAY" or "counters#DAY"
+    LEDGER_SK: Final = "sk"  # entry id, or scope of a counter: "account", "tenant#NAME"
+    JOBS_KEY: Final = "job"  # "GROUP/CUSTOM_ID"; partition key
+    TENANTS_KEY: Final = "pk"  # "key#SHA256" or "tenant#NAME"; partition key
+    TTL: Final = "expires_at"  # epoch seconds, time-to-live attribute of labels and jobs
+
+
+DEFAULT_TENANT: Final = "default"  # owner of jobs that name no tenant
+DEFAULT_TENANT_KEY: Final = "tenant#default"
+
+
+class Output:
+    """CloudFormation outputs of the stack, read by the commands and the local stack."""
+
+    BASE_URL: Final = "BaseUrl"
+    QUEUE_URL: Final = "JobsQueueUrl"
+    DEAD_LETTER_QUEUE_URL: Final = "DeadLetterQueueUrl"
+    RESULTS_BUCKET: Final = "ResultsBucket"
+    LABELS_TABLE: Final = "LabelsTable"
+    LEDGER_TABLE: Final = "LedgerTable"
+    JOBS_TABLE: Final = "JobsTable"
+    TENANTS_TABLE: Final = "TenantsTable"
+    ALERTS_TOPIC: Final = "AlertsTopicArn"
+    SECRET_ARN: Final = "AnthropicSecretArn"
+    ROUTER_FUNCTION: Final = "RouterFunction"
+    BATCH_FUNCTION: Final = "BatchFunction"
+    DASHBOARD: Final = "DashboardName"
+
+
+class Handler:
+    """Entry points inside the bundle, whose root is the import root."""
+
+    ROUTER_BUFFERED: Final = "cost_router.handlers.app.handler"  # Mangum
+    ROUTER_STREAMING: Final = "cost_router/start.sh"  # uvicorn, started by the Lambda Web Adapter
+    BATCH: Final = "cost_router.handlers.batch.handler"
+
+
+HEALTH_PATH: Final = "/health"
