@@ -97,9 +97,9 @@ class Output:
 class Handler:
     """Entry points inside the bundle, whose root is the import root."""
 
-    ROUTER_BUFFERED: Final = "cost_router.handlers.app.handler"  # Mangum
+    ROUTER_BUFFERED: Final = "cost_router.handlers.entry_router.handler"  # Mangum
     ROUTER_STREAMING: Final = "cost_router/start.sh"  # uvicorn, started by the Lambda Web Adapter
-    BATCH: Final = "cost_router.handlers.batch.handler"
+    BATCH: Final = "cost_router.handlers.entry_batch.handler"
 
 
 HEALTH_PATH: Final = "/health"

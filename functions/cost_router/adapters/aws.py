@@ -1,0 +1,49 @@
+"""AWS clients, made at first use, and their errors as `StoreError`."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cost_router.core.errors import StoreError
+
+# A store that does not answer must not eat the request's deadline. Lambda restores snapshots: no socket before use.
+_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+
+
+class Aws:
+    """boto3 clients by service name, shared by threads, called off the event loop."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def client(self, service: str) -> Any:
+        """The client of a service."""
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]  # by name
+            return self._clients[service]
+
+    async def call(self, service: str, operation: str, **arguments: Any) -> Any:
+        """Call `client(service).operation(**arguments)` in a thread; raises `StoreError` from botocore's errors."""
+
+        def run() -> Any:
+            method: Callable[..., Any] = getattr(self.client(service), operation)
+            return method(**arguments)
+
+        try:
+            return await asyncio.to_thread(run)
+        except (BotoCoreError, ClientError) as error:
+            raise StoreError(f"{service}.{operation}: {error_code(error)}") from error
+
+
+def error_code(error: BaseException | None) -> str:
+    """AWS's code of an error, or its class when it never reached AWS."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "Unknown"))
+    return type(error).__name__

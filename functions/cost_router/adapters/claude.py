@@ -1,0 +1,156 @@
+"""The Claude API through Anthropic's SDK: one call a call, its errors by one table.
+
+The SDK does the signing, the transport and the error classes. Retries are off: the rules own them. Bodies go out as the
+bytes of the dictionary given, because the typed methods refuse fields they do not know. The SDK's read timeouts are per
+chunk, so the time limit here is one of our own over the whole call.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anthropic
+import httpx2
+from anthropic import AsyncAnthropic
+
+from cost_router.core.errors import Failure, InvalidRequest, UpstreamError
+from cost_router.core.ports import Reply
+from cost_router.core.pricing import Usage
+
+CONNECT_SECONDS: Final = 5.0
+# 429s and 403s that no waiting mends. Source: anthropic.types.shared.*_error_details (2.12).
+FINAL_CODES: Final = frozenset(
+    {
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "linked_organization_spend_limit_reached",
+        "linked_organization_billing_unavailable",
+        "organization_on_hold",
+    }
+)
+_FAILURES: Final[Mapping[int, Failure]] = {429: Failure.RATE_LIMITED, 529: Failure.OVERLOADED, 408: Failure.SERVER}
+_KEPT_HEADERS: Final = ("request-id", "retry-after", "anthropic-ratelimit-")
+
+ClientMaker = Callable[[], Awaitable[AsyncAnthropic]]
+
+
+@dataclass(slots=True)
+class AnthropicClaude:
+    """A `Claude` over the SDK's asynchronous client, which is made at the first call (no socket in a snapshot)."""
+
+    make_client: ClientMaker = field(repr=False)
+
+    async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float) -> Reply:
+        """One call, never retried, given up after `timeout` seconds in total; raises `UpstreamError`."""
+        content = _encode(body)
+        client = await self.make_client()
+        try:
+            async with asyncio.timeout(timeout):
+                response = await client.post(
+                    "/v1/messages",
+                    content=content,
+                    cast_to=httpx2.Response,
+                    options={
+                        "headers": {"Content-Type": "application/json", **headers},
+                        "timeout": httpx2.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
+                    },
+                )
+        except (TimeoutError, anthropic.AnthropicError, httpx2.HTTPError) as error:
+            raise upstream_error(error) from error
+        return read_reply(response)
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as error:  # lone surrogates; infinities
+        raise InvalidRequest("body: it holds text or numbers that JSON in UTF-8 cannot carry") from error
+
+
+def read_reply(response: httpx2.Response) -> Reply:
+    """The reply in a 200; raises `UpstreamError` when it is no message or tells no usage: it was billed all the same."""
+    try:
+        message = json.loads(response.content)
+        usage = read_usage(message["usage"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UpstreamError(
+            Failure.SERVER,
+            status=502,
+            request_id=response.headers.get("request-id"),
+            maybe_billed=True,
+        ) from error
+    return Reply(
+        content=response.content,
+        message=message,
+        usage=usage,
+        request_id=response.headers.get("request-id"),
+        headers=_kept(response.headers),
+    )
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """Tokens by bucket, as the API reports them; raises KeyError, TypeError or ValueError when they cannot be booked.
+
+    Cache writes without a breakdown are 5-minute writes, the API's default.
+    """
+    written = _count(usage.get("cache_creation_input_tokens"))
+    detail = usage.get("cache_creation") or {}
+    hour = _count(detail.get("ephemeral_1h_input_tokens"))
+    found = Usage(
+        input_tokens=_count(usage["input_tokens"]),
+        cache_read_input_tokens=_count(usage.get("cache_read_input_tokens")),
+        cache_creation_5m_input_tokens=written - hour,
+        cache_creation_1h_input_tokens=hour,
+        output_tokens=_count(usage["output_tokens"]),
+    )
+    if found.cache_creation_5m_input_tokens < 0:
+        raise ValueError(f"1-hour cache writes ({hour}) exceed all cache writes ({written})")
+    if found.prompt_tokens + found.output_tokens == 0:
+        raise ValueError("usage without a single token")
+    return found
+
+
+def _count(value: object) -> int:
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} is not a number of tokens")
+    return value
+
+
+def upstream_error(error: Exception) -> UpstreamError:
+    """The SDK's errors in the words of the rules; the only place that knows them."""
+    if isinstance(error, anthropic.APIStatusError):
+        return _status_error(error)
+    cause = error.__cause__ or error
+    reached = not isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+    late = isinstance(error, TimeoutError | anthropic.APITimeoutError)
+    return UpstreamError(Failure.TIMEOUT if late else Failure.CONNECTION, maybe_billed=reached)
+
+
+def _status_error(error: anthropic.APIStatusError) -> UpstreamError:
+    status = error.status_code
+    failure = _FAILURES.get(status, Failure.SERVER if status >= 500 else Failure.REJECTED)
+    if error.error_code in FINAL_CODES:
+        failure = Failure.REJECTED
+    return UpstreamError(
+        failure,
+        status=status,
+        body=error.response.content,
+        request_id=error.request_id,
+        retry_after=_seconds(error.response.headers.get("retry-after")),
+        headers=_kept(error.response.headers),
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None  # a duration, not money
+    except ValueError:
+        return None
+
+
+def _kept(headers: httpx2.Headers) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.startswith(_KEPT_HEADERS)}

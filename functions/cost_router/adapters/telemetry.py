@@ -1,0 +1,127 @@
+"""Log lines and EMF metrics through Powertools. No prompt, answer or error message of Claude ever gets here.
+
+Requests overlap in one process under uvicorn, so nothing is kept between calls: each record makes its own metric set
+(`EphemeralMetrics`) and its own log line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from traceback import extract_tb
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from cost_router.adapters.ledger import row
+from cost_router.contract import NAMESPACE, SERVICE_PREFIX, TIER_DIMENSION, Metric
+from cost_router.core.ledger import Entry
+from cost_router.core.pricing import dollars
+from cost_router.core.record import Record
+
+SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PowertoolsTelemetry:
+    """`Telemetry` on standard output, where Lambda's log driver takes it up."""
+
+    stage: str
+    logger: Logger
+
+    @classmethod
+    def make(cls, stage: str) -> "PowertoolsTelemetry":
+        """Telemetry of one deployment."""
+        return cls(stage, Logger(service=SERVICE_PREFIX + stage, utc=True))
+
+    def done(self, record: Record) -> None:
+        """One request or job has ended."""
+        self.logger.info(record.kind, extra=_fields(record))
+        metrics = self._metrics()
+        for name, unit, value in _measures(record):
+            metrics.add_metric(name, unit, value)
+        metrics.flush_metrics()
+        if record.tier and record.status < SERVER_ERROR:
+            by_tier = self._metrics()
+            by_tier.add_dimension(TIER_DIMENSION, record.tier.word)
+            cost: Any = record.bill.cost_usd  # Powertools takes any number, its types say float
+            by_tier.add_metric(Metric.REQUESTS, MetricUnit.Count, 1)
+            by_tier.add_metric(Metric.SPEND, MetricUnit.NoUnit, cost)
+            by_tier.flush_metrics()
+
+    def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
+        """Entries could not be written to the ledger: they go to the log, whole, and are counted."""
+        for entry in entries:
+            plain = {name: str(value) if isinstance(value, Decimal) else value for name, value in row(entry).items()}
+            self.logger.error("ledger_entry_not_written", extra={"entry": plain, "error": str(error)})
+        metrics = self._metrics()
+        metrics.add_metric(Metric.LEDGER_FAILURES, MetricUnit.Count, len(entries))
+        metrics.flush_metrics()
+
+    def defect(self, request_id: str, error: Exception) -> None:
+        """The router itself failed: where, but not the message, which might quote the request."""
+        frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
+        self.logger.error("defect", extra={"request_id": request_id, "error": type(error).__name__, "frames": frames})
+
+    def note(self, event: str, **fields: object) -> None:
+        """Something an operator should be able to find."""
+        self.logger.warning(event, extra=fields)
+
+    def _metrics(self) -> EphemeralMetrics:
+        return EphemeralMetrics(namespace=NAMESPACE, service=SERVICE_PREFIX + self.stage)
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """The log line of DESIGN: which model, why, how many tokens, how much money, for whom."""
+    return {
+        "request_id": record.request_id,
+        "upstream_request_id": record.upstream_request_id,
+        "job": record.job,
+        "tenant": record.tenant,
+        "tags": dict(record.tags),
+        "model_used": record.model,
+        "tier": record.tier.word if record.tier else None,
+        "complexity_label": record.label,
+        "cause": record.cause,
+        "label_cache": record.cache,
+        "input_tokens": record.usage.input_tokens,
+        "cache_read_input_tokens": record.usage.cache_read_input_tokens,
+        "cache_creation_5m_input_tokens": record.usage.cache_creation_5m_input_tokens,
+        "cache_creation_1h_input_tokens": record.usage.cache_creation_1h_input_tokens,
+        "output_tokens": record.usage.output_tokens,
+        "cost_usd": dollars(record.bill.cost_usd),
+        "classifier_cost_usd": dollars(record.bill.classifier_cost_usd),
+        "baseline_usd": dollars(record.bill.baseline_usd),
+        "latency_ms": round(record.latency_ms, 1),
+        "classifier_ms": None if record.classifier_ms is None else round(record.classifier_ms, 1),
+        "status": record.status,
+        "error": record.error,
+    }
+
+
+def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:
+    """Metrics of one record; counts of zero are left out, a sum does not miss them."""
+    count = MetricUnit.Count
+    found: list[tuple[str, MetricUnit, Any]] = [
+        (Metric.SPEND, MetricUnit.NoUnit, record.bill.cost_usd),
+        (Metric.SAVED, MetricUnit.NoUnit, record.bill.saved_usd),
+        (Metric.LATENCY, MetricUnit.Milliseconds, record.latency_ms),
+        (Metric.REQUESTS, count, 1),
+    ]
+    if record.spend_today_usd is not None:
+        found.append((Metric.SPEND_TODAY, MetricUnit.NoUnit, record.spend_today_usd))
+    if record.classifier_ms is not None:
+        found.append((Metric.CLASSIFIER_LATENCY, MetricUnit.Milliseconds, record.classifier_ms))
+    counts = {
+        Metric.CACHE_HITS: record.cache == "hit",
+        Metric.CACHE_MISSES: record.cache == "miss",
+        Metric.CLASSIFIER_FAILURES: record.classifier_failed,
+        Metric.FALLBACKS: record.fallback,
+        Metric.RATE_LIMITS: record.rate_limits,
+        Metric.AMBIGUOUS: record.ambiguous,
+        Metric.ERRORS: record.status >= SERVER_ERROR,
+        Metric.JOBS_DONE: record.outcome == "done",
+        Metric.JOBS_FAILED: record.outcome == "failed",
+        Metric.JOBS_DEFERRED: record.outcome == "deferred",
+    }
+    return found + [(name, count, int(value)) for name, value in counts.items() if value]

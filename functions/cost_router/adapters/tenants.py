@@ -1,0 +1,91 @@
+"""The `tenants` table: who a gateway key belongs to, and the tenant's policy.
+
+Items: `key#SHA256` -> tenant, disabled; `tenant#NAME` -> label_key, floor, ceiling, tags, disabled. What was read is kept
+for a minute, so a change takes effect within that time.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from cost_router.adapters.aws import Aws
+from cost_router.contract import DEFAULT_TENANT, DEFAULT_TENANT_KEY, Table
+from cost_router.core.ports import Clock
+from cost_router.core.request import Tenant
+from cost_router.core.words import Tier
+
+CACHE_SECONDS: Final = 60.0
+REMEMBERED: Final = 10_000
+_read = TypeDeserializer().deserialize
+
+
+@dataclass(slots=True)
+class DynamoTenants:
+    """`Tenants` in DynamoDB, with a cache of a minute; unknown keys are not cached."""
+
+    aws: Aws
+    table: str
+    clock: Clock
+    _cache: dict[str, tuple[float, Tenant]] = field(default_factory=dict)
+
+    async def by_key(self, key_hash: str) -> Tenant | None:
+        """The tenant whose gateway key has this SHA-256, unless the key or the tenant is disabled."""
+        cached = self._remembered(f"key#{key_hash}")
+        if cached:
+            return cached
+        key = await self._item(f"key#{key_hash}")
+        if key is None or key.get("disabled"):
+            return None
+        tenant = await self._tenant(str(key["tenant"]))
+        return self._remember(f"key#{key_hash}", tenant)
+
+    async def by_name(self, name: str) -> Tenant | None:
+        """The tenant called so, unless it is disabled; the default tenant is made when it is missing."""
+        cached = self._remembered(f"tenant#{name}")
+        if cached:
+            return cached
+        tenant = await self._tenant(name)
+        if tenant is None and name == DEFAULT_TENANT and await self._item(DEFAULT_TENANT_KEY) is None:
+            await self._make_default()
+            tenant = await self._tenant(name)
+        return self._remember(f"tenant#{name}", tenant)
+
+    async def _tenant(self, name: str) -> Tenant | None:
+        item = await self._item(f"tenant#{name}")
+        return None if item is None or item.get("disabled") else _tenant(name, item)
+
+    async def _item(self, pk: str) -> dict[str, Any] | None:
+        reply = await self.aws.call(
+            "dynamodb", "get_item", TableName=self.table, Key={Table.TENANTS_KEY: {"S": pk}}, ConsistentRead=True
+        )
+        item = reply.get("Item")
+        return None if item is None else {name: _read(value) for name, value in item.items()}
+
+    async def _make_default(self) -> None:
+        """A label key for jobs without a tenant; of two that make one at once, either is as good as the other."""
+        item = {Table.TENANTS_KEY: {"S": DEFAULT_TENANT_KEY}, "label_key": {"B": os.urandom(32)}}
+        await self.aws.call("dynamodb", "put_item", TableName=self.table, Item=item)
+
+    def _remembered(self, pk: str) -> Tenant | None:
+        until, tenant = self._cache.get(pk, (0.0, None))
+        return tenant if until > self.clock.monotonic() else None
+
+    def _remember(self, pk: str, tenant: Tenant | None) -> Tenant | None:
+        if tenant:
+            if len(self._cache) >= REMEMBERED:
+                self._cache.clear()
+            self._cache[pk] = (self.clock.monotonic() + CACHE_SECONDS, tenant)
+        return tenant
+
+
+def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
+    return Tenant(
+        name=name,
+        label_key=bytes(item["label_key"]),
+        floor=Tier.parse(item["floor"]) if item.get("floor") else None,
+        ceiling=Tier.parse(item["ceiling"]) if item.get("ceiling") else None,
+        tags={str(key): str(value) for key, value in (item.get("tags") or {}).items()},
+    )

@@ -1,0 +1,111 @@
+"""What the rules look at in a request: the last human ask, and a digest of what stands around it.
+
+Entries of `messages` that are not a human's (`assistant`, `system`) and tool results are not asks. The whole prompt is
+never classified: a bounded excerpt is, so that labelling a 100,000-token prompt costs what a short one costs.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+EXCERPT_HEAD: Final = 1_400  # characters
+EXCERPT_TAIL: Final = 600
+BYTES_PER_TOKEN: Final = 4  # a planning figure for windows and dry runs, never for money
+NEWER_TOKENIZER: Final = 1.3  # models from 4.7 on count about 30 % more tokens for the same text
+IMAGE_TOKENS: Final = 1_600
+DOCUMENT_TOKENS: Final = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The last human ask and the digest of its context."""
+
+    text: str  # of the last human turn, whole; empty when no human turn has text
+    turns: int
+    characters: int  # of all text in system, messages and tool definitions
+    text_bytes: int
+    tools: int
+    images: int
+    documents: int
+    after_tool_result: bool  # the last turn answers a tool call
+
+    @property
+    def excerpt(self) -> str:
+        """Head and tail of the ask, about 2,000 characters at the most."""
+        if len(self.text) <= EXCERPT_HEAD + EXCERPT_TAIL:
+            return self.text
+        left_out = len(self.text) - EXCERPT_HEAD - EXCERPT_TAIL
+        return f"{self.text[:EXCERPT_HEAD]}\n[... {left_out} characters left out ...]\n{self.text[-EXCERPT_TAIL:]}"
+
+    @property
+    def digest(self) -> str:
+        """One line on the context, for the classifier and for the cache key."""
+        return (
+            f"turns={self.turns} characters={self.characters} tools={self.tools} images={self.images} "
+            f"documents={self.documents} after_tool_result={'yes' if self.after_tool_result else 'no'}"
+        )
+
+    def estimated_tokens(self, tokenizer: str) -> int:
+        """Roughly how many input tokens the request has; only for choosing a window and for dry runs."""
+        text = self.text_bytes / BYTES_PER_TOKEN * (NEWER_TOKENIZER if tokenizer == "2026" else 1.0)
+        return int(text) + self.images * IMAGE_TOKENS + self.documents * DOCUMENT_TOKENS
+
+
+def read_ask(body: Mapping[str, Any]) -> Ask:
+    """The ask of a Messages API body whose `messages` is a non-empty list of objects."""
+    messages: list[Mapping[str, Any]] = body["messages"]
+    turns = [message for message in messages if message.get("role") != "system"]
+    human = [message for message in turns if message.get("role") == "user"]
+    tools = body.get("tools")
+    blocks = [block for message in messages for block in _blocks(message.get("content"))]
+    texts = [*_texts(body.get("system")), *(text for message in messages for text in _texts(message.get("content")))]
+    if isinstance(tools, list) and tools:
+        texts.append(json.dumps(tools, ensure_ascii=False))
+    return Ask(
+        text=_last_text(human),
+        turns=len(turns),
+        characters=sum(map(len, texts)),
+        text_bytes=sum(len(text.encode("utf-8", "surrogatepass")) for text in texts),
+        tools=len(tools) if isinstance(tools, list) else 0,
+        images=sum(block.get("type") == "image" for block in blocks),
+        documents=sum(block.get("type") == "document" for block in blocks),
+        after_tool_result=bool(turns) and _answers_tool(turns[-1].get("content")),
+    )
+
+
+def _last_text(human: list[Mapping[str, Any]]) -> str:
+    for message in reversed(human):
+        text = "\n".join(_ask_texts(message.get("content"))).strip()
+        if text:
+            return text
+    return ""
+
+
+def _ask_texts(content: object) -> Iterator[str]:
+    """Text that a person wrote: a string, or text blocks; not what stands in tool results."""
+    if isinstance(content, str):
+        yield content
+    for block in _blocks(content):
+        if block.get("type") == "text" and isinstance(block.get("text"), str):
+            yield block["text"]
+
+
+def _texts(content: object) -> Iterator[str]:
+    """All text of a content value, tool calls and tool results included."""
+    yield from _ask_texts(content)
+    for block in _blocks(content):
+        if block.get("type") == "tool_result":
+            yield from _texts(block.get("content"))
+        elif block.get("type") == "tool_use":
+            yield json.dumps(block.get("input"), ensure_ascii=False)
+
+
+def _blocks(content: object) -> list[Mapping[str, Any]]:
+    if not isinstance(content, list):
+        return []
+    return [block for block in content if isinstance(block, Mapping)]
+
+
+def _answers_tool(content: object) -> bool:
+    return any(block.get("type") == "tool_result" for block in _blocks(content))

@@ -1,0 +1,145 @@
+"""One upstream call and its ledger entry: nothing calls Claude but through here."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from cost_router.core import ledger, pricing
+from cost_router.core.backoff import wait_before
+from cost_router.core.catalogue import Model
+from cost_router.core.errors import DeadlinePassed, Failure, UpstreamError
+from cost_router.core.ledger import Entry, Trail
+from cost_router.core.ports import Chance, Claude, Clock, Reply
+from cost_router.core.pricing import Usage
+from cost_router.core.record import Record
+from cost_router.core.request import Request
+from cost_router.core.words import Label
+
+SHORTEST_CALL: Final = 0.05  # seconds; with less than this left a call is not begun
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How hard a call is tried before the next tier is, or the caller gets the error."""
+
+    retries: int
+    longest_wait: float  # seconds; the call is not retried when Claude asks for more
+    fall_back: bool
+
+    def covers(self, error: UpstreamError) -> bool:
+        """Whether the same call is worth another try."""
+        soon = (error.retry_after or 0.0) <= self.longest_wait
+        return soon and error.passes_with_time and error.failure is not Failure.TIMEOUT
+
+
+INTERACTIVE: Final = Patience(retries=1, longest_wait=2.0, fall_back=True)
+# Jobs have time: they wait for the right tier instead of taking a lesser one.
+QUEUED: Final = Patience(retries=1_000, longest_wait=60.0, fall_back=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of which model, and what for."""
+
+    model: Model
+    body: Mapping[str, Any]
+    body_bytes: int
+    max_tokens: int
+    purpose: str
+    cause: str
+    label: Label | None
+    baseline: Model | None = None  # prices the same tokens for comparison; None when the call has no counterpart
+
+
+@dataclass(slots=True)
+class Trip:
+    """One request on its way: what was called so far, and what will be told about it."""
+
+    request: Request
+    record: Record
+    trail: Trail = field(default_factory=Trail)
+    pending: list[asyncio.Task[None]] = field(default_factory=list)  # writes that nobody has to wait for before the end
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Makes calls within a deadline and writes down what each one cost."""
+
+    claude: Claude
+    clock: Clock
+    chance: Chance
+
+    async def persist(self, call: Call, trip: Trip, deadline: float, patience: Patience) -> Reply:
+        """Claude's reply, after as many tries as `patience` and the deadline allow; raises as `call` does."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self.call(call, trip, deadline)
+            except UpstreamError as error:
+                wait = wait_before(attempt, self.chance.fraction(), error.retry_after, cap=patience.longest_wait)
+                in_time = self.clock.monotonic() + wait + SHORTEST_CALL < deadline
+                if attempt > patience.retries or not in_time or not patience.covers(error):
+                    raise
+                await self.clock.sleep(wait)
+
+    async def call(self, call: Call, trip: Trip, deadline: float) -> Reply:
+        """Claude's reply; adds its entry to the trip.
+
+        A call that may have been paid for without telling its usage is entered at its upper bound, flagged `ambiguous`.
+        Raises `DeadlinePassed` before a call that has no time left, `NoPrice`, and `UpstreamError`.
+        """
+        left = deadline - self.clock.monotonic()
+        if left < SHORTEST_CALL:
+            raise DeadlinePassed("the deadline of the request has passed")
+        at = self.clock.now()
+        bound = pricing.upper_bound(
+            call.model, body_bytes=call.body_bytes, max_tokens=call.max_tokens, on=at.date()
+        )
+        entries = trip.trail.entries
+        try:
+            reply = await self.claude.send(call.body, trip.request.headers, left)
+        except UpstreamError as error:
+            trip.record.rate_limits += error.is_limit
+            if error.maybe_billed:
+                trip.record.ambiguous += 1
+                flags = (ledger.AMBIGUOUS,)
+                entries.append(self._entry(call, trip, at, Usage(), bound, Decimal(0), error.request_id, flags))
+            raise
+        cost = pricing.cost(call.model, reply.usage, on=at.date())
+        baseline = pricing.cost(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
+        entries.append(self._entry(call, trip, at, reply.usage, cost, baseline, reply.request_id, ()))
+        return reply
+
+    @staticmethod
+    def _entry(  # noqa: PLR0913  the columns of a ledger row
+        call: Call,
+        trip: Trip,
+        at: dt.datetime,
+        usage: Usage,
+        cost: Decimal,
+        baseline: Decimal,
+        upstream_request_id: str | None,
+        flags: tuple[str, ...],
+    ) -> Entry:
+        request = trip.request
+        return Entry(
+            entry_id=f"{request.id}#{len(trip.trail.entries)}",
+            at=at,
+            request_id=request.id,
+            upstream_request_id=upstream_request_id,
+            tenant=request.tenant.name,
+            tags=request.tags,
+            label=call.label,
+            cause=call.cause,
+            tier=call.model.tier,
+            model=call.model.id,
+            purpose=call.purpose,
+            usage=usage,
+            cost_usd=cost,
+            baseline_usd=baseline,
+            flags=flags,
+        )

@@ -1,0 +1,76 @@
+"""Which models cannot take a request, and what a model would reject in its body."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from cost_router.core.ask import Ask
+from cost_router.core.catalogue import Model
+from cost_router.core.errors import InvalidRequest
+
+# Fields that multiply the bill in ways the ledger does not price yet. Refusing them by name is better than a wrong figure.
+UNPRICED_FIELDS: Final = {
+    "speed": frozenset({"standard"}),
+    "inference_geo": frozenset[str](),
+    "container": frozenset[str](),
+}
+# Client tools cost tokens only. Source: platform.claude.com/docs/en/agents-and-tools/tool-use
+UNBILLED_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
+
+
+def unable(models: Iterable[Model], ask: Ask, max_tokens: int) -> dict[str, str]:
+    """Model id -> name of the capability rule it breaks, for the models that cannot take the request."""
+    found = {}
+    for model in models:
+        rule = _broken_rule(model, ask, max_tokens)
+        if rule:
+            found[model.id] = rule
+    return found
+
+
+def _broken_rule(model: Model, ask: Ask, max_tokens: int) -> str | None:
+    if ask.estimated_tokens(model.tokenizer) > model.context_window:
+        return "context-window"
+    if max_tokens > model.max_output_tokens:
+        return "output-limit"
+    if ask.images and not model.images:
+        return "images"
+    return "documents" if ask.documents and not model.pdf else None
+
+
+def check_output_limit(models: Iterable[Model], max_tokens: int) -> None:
+    """Raise `InvalidRequest` when no model writes that much, in the words of the API."""
+    largest = max(models, key=lambda model: model.max_output_tokens)
+    if max_tokens > largest.max_output_tokens:
+        raise InvalidRequest(
+            f"max_tokens: {max_tokens} > {largest.max_output_tokens}, "
+            f"which is the maximum allowed number of output tokens for {largest.id}"
+        )
+
+
+def check_billing_fields(body: Mapping[str, Any]) -> None:
+    """Raise `InvalidRequest` for a field that changes the bill in a way that is not priced here."""
+    for name, free in UNPRICED_FIELDS.items():
+        value = body.get(name)
+        if value is not None and (not isinstance(value, str) or value not in free):
+            accepted = f"accepted: {', '.join(sorted(free))}, or leave it out" if free else "leave it out"
+            raise InvalidRequest(f"{name}: it changes the price of the call, which is not priced here yet; {accepted}")
+    for place, tool in enumerate(body.get("tools") or ()):
+        kind = tool.get("type", "custom")
+        if kind != "custom" and not str(kind).startswith(UNBILLED_TOOLS):
+            raise InvalidRequest(
+                f"tools.{place}.type: {kind!r} may be billed apart from tokens, which is not priced here yet; "
+                "accepted: custom tools, and the bash, text editor, computer and memory tools"
+            )
+
+
+def adapt(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """The body for `model`: its name, without what it would reject; order and everything else as the client sent it.
+
+    A missing `model` is put first. `thinking: disabled` is dropped for models that always think (a 400 otherwise).
+    """
+    adapted = {"model": model.id, **body}
+    adapted["model"] = model.id
+    thinking = body.get("thinking")
+    if model.thinking == "always_on" and isinstance(thinking, Mapping) and thinking.get("type") == "disabled":
+        del adapted["thinking"]
+    return adapted

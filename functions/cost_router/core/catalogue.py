@@ -1,0 +1,118 @@
+"""What is known of each model, and which model serves each tier.
+
+The data is `data/catalogue.json` (made at build time from genai-prices and the hand-kept capabilities) and
+`data/lineups.json`. Prices are US dollars per million tokens.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from cost_router.core.errors import UnknownModel
+from cost_router.core.words import AUTO, TIER_WORDS, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """Prices from a day on, for requests whose prompt is longer than `over_prompt_tokens`."""
+
+    since: dt.date
+    processing: str  # "realtime" or "batch"
+    over_prompt_tokens: int
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal
+    cache_write_5m: Decimal
+    cache_write_1h: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model: what it takes and what it costs."""
+
+    id: str
+    tier: Tier
+    context_window: int  # tokens
+    max_output_tokens: int
+    images: bool
+    pdf: bool
+    thinking: str  # "off", "default_on" or "always_on"
+    tokenizer: str  # "2026" counts about 30 % more tokens than "2024" for the same text
+    prices: tuple[PriceRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """Which model serves each tier, and which one labels."""
+
+    name: str
+    models: Mapping[Tier, Model]
+    classifier: Model
+
+    @property
+    def baseline(self) -> Model:
+        """The model that everything would have run on without the router."""
+        return self.models[Tier.OPUS]
+
+
+class Catalogue:
+    """All models that a caller may name, by id and by dated alias."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._models = {id_: _model(id_, row) for id_, row in data["models"].items()}
+        self._by_name: dict[str, Model] = dict(self._models)
+        for id_, row in data["models"].items():
+            self._by_name.update({alias: self._models[id_] for alias in row["aliases"]})
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Model ids, without their aliases."""
+        return tuple(self._models)
+
+    def model(self, name: str) -> Model:
+        """The model called `name`; raises `UnknownModel` with everything that is accepted."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            accepted = ", ".join((AUTO, *TIER_WORDS, *self._models))
+            raise UnknownModel(f"model: {name!r} is not known here; accepted: {accepted}") from None
+
+    def lineup(self, name: str, data: Mapping[str, Any]) -> Lineup:
+        """The lineup called `name` in the content of `data/lineups.json`; raises `ValueError` when there is none."""
+        if name not in data:
+            raise ValueError(f"lineup {name!r} is not known; accepted: {', '.join(data)}")
+        row = data[name]
+        return Lineup(
+            name=name,
+            models={tier: self.model(row[tier.word]) for tier in Tier},
+            classifier=self.model(row["classifier"]),
+        )
+
+
+def _model(id_: str, row: Mapping[str, Any]) -> Model:
+    return Model(
+        id=id_,
+        tier=Tier.parse(row["tier"]),
+        context_window=row["context_window"],
+        max_output_tokens=row["max_output_tokens"],
+        images=row["images"],
+        pdf=row["pdf"],
+        thinking=row["thinking"],
+        tokenizer=row["tokenizer"],
+        prices=tuple(_price_row(price) for price in row["prices"]),
+    )
+
+
+def _price_row(row: Mapping[str, Any]) -> PriceRow:
+    return PriceRow(
+        since=dt.date.fromisoformat(row["from"]),
+        processing=row["processing"],
+        over_prompt_tokens=row["over_prompt_tokens"],
+        input=Decimal(row["input"]),
+        output=Decimal(row["output"]),
+        cache_read=Decimal(row["cache_read"]),
+        cache_write_5m=Decimal(row["cache_write_5m"]),
+        cache_write_1h=Decimal(row["cache_write_1h"]),
+    )

@@ -1,0 +1,159 @@
+"""The label of a request: from this process's memory, from the table, or from the classifier.
+
+No failure here fails a request: a store that cannot be reached is a miss, a classifier that fails or is late means
+`moderate` with cause `default`, which is counted and never kept.
+"""
+
+import asyncio
+import datetime as dt
+import hashlib
+import hmac
+import json
+import unicodedata
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from cost_router.core.ask import Ask
+from cost_router.core.calls import Call, Caller, Patience, Trip
+from cost_router.core.catalogue import Model
+from cost_router.core.errors import DeadlinePassed, StoreError, UpstreamError
+from cost_router.core.ledger import CLASSIFIER
+from cost_router.core.ports import Chance, Clock, LabelStore, Telemetry
+from cost_router.core.request import Request
+from cost_router.core.rubric import ANSWER_TOKENS, Rubric, read_label
+from cost_router.core.words import Label
+
+FALLBACK_LABEL: Final = Label.MODERATE
+REMEMBERED: Final = 10_000  # labels kept in this process
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A label and where it came from: `cache`, `classifier` or `default`."""
+
+    label: Label
+    cause: str
+
+
+@dataclass(slots=True)
+class Memory:
+    """The labels used last, least recently used first, each until it expires."""
+
+    ttl: dt.timedelta
+    capacity: int = REMEMBERED
+    _labels: OrderedDict[str, tuple[Label, dt.datetime]] = field(default_factory=OrderedDict)
+
+    def get(self, key: str, now: dt.datetime) -> Label | None:
+        """The label, unless there is none or it has expired."""
+        label, expires = self._labels.get(key, (None, now))
+        if label is None or expires <= now:
+            self._labels.pop(key, None)
+            return None
+        self._labels.move_to_end(key)
+        return label
+
+    def put(self, key: str, label: Label, now: dt.datetime) -> None:
+        """Keep the label and forget the least recently used one beyond the capacity."""
+        self._labels[key] = (label, now + self.ttl)
+        self._labels.move_to_end(key)
+        if len(self._labels) > self.capacity:
+            self._labels.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Labeller:
+    """Finds the label of a request."""
+
+    caller: Caller
+    store: LabelStore
+    memory: Memory
+    rubric: Rubric
+    model: Model
+    deadline_seconds: float
+    clock: Clock
+    chance: Chance
+    telemetry: Telemetry
+
+    async def label(self, trip: Trip, patience: Patience) -> Labelled:
+        """The label of the trip's request; fills the record's cache and classifier fields.
+
+        Raises `UpstreamError` when a caller that has time meets a rate limit: waiting is cheaper than a wrong tier.
+        """
+        request = trip.request
+        key = cache_key(request, self.rubric.version, self.model.id)
+        if request.hints.cache:
+            found = await self._cached(key)
+            trip.record.cache = "hit" if found else "miss"
+            if found:
+                return Labelled(found, "cache")
+        label = await self._classify(trip, patience)
+        trip.record.classifier_failed = label is None
+        if label is None:
+            return Labelled(FALLBACK_LABEL, "default")
+        if request.hints.cache:
+            trip.pending.append(asyncio.create_task(self._keep(key, label)))
+        return Labelled(label, "classifier")
+
+    async def _cached(self, key: str) -> Label | None:
+        now = self.clock.now()
+        label = self.memory.get(key, now)
+        if label is None:
+            try:
+                label = await self.store.get(key, now)
+            except StoreError as error:
+                self.telemetry.note("label_store_failed", operation="get", error=str(error))
+            if label is not None:
+                self.memory.put(key, label, now)
+        return label
+
+    async def _keep(self, key: str, label: Label) -> None:
+        now = self.clock.now()
+        self.memory.put(key, label, now)
+        try:
+            await self.store.put(key, label, now)
+        except StoreError as error:
+            self.telemetry.note("label_store_failed", operation="put", error=str(error))
+
+    async def _classify(self, trip: Trip, patience: Patience) -> Label | None:
+        request = trip.request
+        body = self.rubric.question(request.ask, self.model, self.chance.token())
+        call = Call(
+            model=self.model,
+            body=body,
+            body_bytes=len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")),
+            max_tokens=ANSWER_TOKENS,
+            purpose=CLASSIFIER,
+            cause=CLASSIFIER,
+            label=None,
+        )
+        began = self.clock.monotonic()
+        try:
+            if patience.fall_back:  # somebody is waiting: one attempt, with a deadline of its own
+                deadline = min(request.deadline, began + self.deadline_seconds)
+                reply = await self.caller.call(call, trip, deadline)
+            else:
+                reply = await self.caller.persist(call, trip, request.deadline, patience)
+        except (UpstreamError, DeadlinePassed) as error:
+            if isinstance(error, UpstreamError) and error.is_limit and not patience.fall_back:
+                raise
+            self.telemetry.note("classifier_failed", request_id=request.id, error=str(error))
+            return None
+        finally:
+            trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
+        label = read_label(reply.message)
+        if label is None:
+            self.telemetry.note("classifier_failed", request_id=request.id, error="no label in the answer")
+        return label
+
+
+def cache_key(request: Request, rubric_version: str, model_id: str) -> str:
+    """HMAC-SHA-256 over everything that the label depends on, keyed by the tenant's secret; exact matches only."""
+    parts = [request.tenant.name, rubric_version, model_id, normalised(request.ask), request.ask.digest]
+    message = json.dumps(parts).encode()
+    return hmac.new(request.tenant.label_key, message, hashlib.sha256).hexdigest()
+
+
+def normalised(ask: Ask) -> str:
+    """The whole ask, in Unicode form NFC, with runs of white space as one space."""
+    return " ".join(unicodedata.normalize("NFC", ask.text).split())

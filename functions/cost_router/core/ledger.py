@@ -1,0 +1,73 @@
+"""Ledger entries: one for every upstream call that may have been billed, never changed once written."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from cost_router.core.pricing import REALTIME, Usage
+from cost_router.core.words import Label, Tier
+
+ANSWER: Final = "answer"
+CLASSIFIER: Final = "classifier"
+AMBIGUOUS: Final = "ambiguous"  # flag: no usage came back, so the upper bound is booked
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One upstream call. Dollars are exact decimals; `baseline_usd` is what its answer would have cost on opus."""
+
+    entry_id: str  # request id and number of the call: booking it twice is impossible
+    at: dt.datetime  # UTC
+    request_id: str
+    upstream_request_id: str | None
+    tenant: str
+    tags: Mapping[str, str]
+    label: Label | None
+    cause: str
+    tier: Tier
+    model: str
+    purpose: str
+    usage: Usage
+    cost_usd: Decimal
+    baseline_usd: Decimal
+    processing: str = REALTIME
+    flags: tuple[str, ...] = ()
+
+    @property
+    def day(self) -> str:
+        """The UTC day that the call counts for, as `YYYY-MM-DD`."""
+        return self.at.date().isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What one request cost: the sum of its entries."""
+
+    cost_usd: Decimal = Decimal(0)
+    classifier_cost_usd: Decimal = Decimal(0)
+    baseline_usd: Decimal = Decimal(0)
+
+    @property
+    def saved_usd(self) -> Decimal:
+        """Baseline less everything paid; negative when routing cost more than it saved."""
+        return self.baseline_usd - self.cost_usd
+
+
+@dataclass(slots=True)
+class Trail:
+    """The calls made for one request, in order, until they are booked."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def bill(self) -> Bill:
+        """The sum of what was paid so far."""
+        return Bill(
+            cost_usd=sum((entry.cost_usd for entry in self.entries), Decimal(0)),
+            classifier_cost_usd=sum(
+                (entry.cost_usd for entry in self.entries if entry.purpose == CLASSIFIER), Decimal(0)
+            ),
+            baseline_usd=sum((entry.baseline_usd for entry in self.entries), Decimal(0)),
+        )

@@ -1,0 +1,117 @@
+"""What the rules need of the outside world. Adapters and the fakes of the tests have these shapes; nothing inherits."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+from cost_router.core.ledger import Entry
+from cost_router.core.pricing import Usage
+from cost_router.core.record import Record
+from cost_router.core.request import Tenant
+from cost_router.core.words import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A message from Claude. content: the body as it came; message: the same, parsed."""
+
+    content: bytes = field(repr=False)
+    message: Mapping[str, Any] = field(repr=False)
+    usage: Usage
+    request_id: str | None
+    headers: Mapping[str, str]
+
+
+class Claude(Protocol):
+    """The Messages API."""
+
+    async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float) -> Reply:
+        """One call, never retried, given up after `timeout` seconds in total; raises `UpstreamError`."""
+
+
+class LabelStore(Protocol):
+    """Labels by keyed hash. Both methods raise `StoreError`."""
+
+    async def get(self, key: str, now: dt.datetime) -> Label | None:
+        """The label, unless there is none or it has expired at `now`."""
+
+    async def put(self, key: str, label: Label, now: dt.datetime) -> None:
+        """Keep the label for the store's time to live."""
+
+
+class Ledger(Protocol):
+    """Entries and the counters that move with them."""
+
+    async def book(self, entries: Sequence[Entry]) -> None:
+        """Write entries and counters in one transaction; entries already written change nothing. `StoreError`."""
+
+    async def spent(self, day: str) -> Decimal:
+        """Dollars that the account has spent on the UTC day `YYYY-MM-DD`. Raises `StoreError`."""
+
+
+class Tenants(Protocol):
+    """Keys and policies. Both methods raise `StoreError`."""
+
+    async def by_key(self, key_hash: str) -> Tenant | None:
+        """The tenant whose gateway key has this SHA-256, unless the key or the tenant is disabled."""
+
+    async def by_name(self, name: str) -> Tenant | None:
+        """The tenant called so, unless it is disabled; the default tenant is made when it is missing."""
+
+
+class Results(Protocol):
+    """Finished jobs. Both methods raise `StoreError`."""
+
+    async def exists(self, group: str, custom_id: str) -> bool:
+        """Whether the job has a result already."""
+
+    async def put(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
+        """Keep the result of a job."""
+
+
+class Attempts(Protocol):
+    """How often a job failed through no fault of the caller or of a rate limit."""
+
+    async def failed(self, group: str, custom_id: str, now: dt.datetime) -> int:
+        """Count one more failure and return how many there are. Raises `StoreError`."""
+
+
+class Telemetry(Protocol):
+    """Logs and metrics. Nothing of a prompt or an answer ever goes in."""
+
+    def done(self, record: Record) -> None:
+        """One request or job has ended."""
+
+    def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
+        """Entries could not be written to the ledger: they go to the log, whole, and are counted."""
+
+    def defect(self, request_id: str, error: Exception) -> None:
+        """The router itself failed: where, but not the message, which might quote the request."""
+
+    def note(self, event: str, **fields: object) -> None:
+        """Something an operator should be able to find: `event` in snake case, fields without user content."""
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> dt.datetime:
+        """UTC now."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Chance(Protocol):
+    """Randomness, drawn from the operating system at call time (a snapshot must not repeat it)."""
+
+    def fraction(self) -> float:
+        """A number in [0, 1)."""
+
+    def token(self) -> str:
+        """24 unguessable letters and digits."""

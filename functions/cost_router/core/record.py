@@ -1,0 +1,38 @@
+"""What is told about one finished request or job: the source of its log line and its metrics."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from cost_router.core.ledger import Bill
+from cost_router.core.pricing import Usage
+from cost_router.core.words import Label, Tier
+
+
+@dataclass(slots=True)
+class Record:
+    """Filled while the request runs; no field ever holds text of a prompt or an answer."""
+
+    request_id: str
+    tenant: str
+    tags: Mapping[str, str]
+    kind: str = "request"  # "request", "route" or "job"
+    job: str | None = None  # "GROUP/CUSTOM_ID"
+    label: Label | None = None
+    cause: str | None = None
+    tier: Tier | None = None
+    model: str | None = None
+    usage: Usage = field(default_factory=Usage)  # of the answer
+    bill: Bill = field(default_factory=Bill)
+    spend_today_usd: Decimal | None = None
+    status: int = 200
+    error: str | None = None  # the error's type, never its message
+    cache: str | None = None  # "hit" or "miss"; None when no label was looked up
+    classifier_ms: float | None = None
+    classifier_failed: bool = False
+    fallback: bool = False
+    rate_limits: int = 0  # 429 and 529 answers met on the way
+    ambiguous: int = 0  # calls booked at their upper bound
+    upstream_request_id: str | None = None
+    latency_ms: float = 0.0
+    outcome: str | None = None  # of a job: "done", "failed", "deferred" or "already_done"

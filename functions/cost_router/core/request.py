@@ -1,0 +1,64 @@
+"""A request as the rules see it: admitted, checked in shape, not yet decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from cost_router.core.ask import Ask
+from cost_router.core.words import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Owner of gateway keys and jobs, with its policy."""
+
+    name: str
+    label_key: bytes = field(repr=False)  # secret of its label hashes, 32 random bytes
+    floor: Tier | None = None
+    ceiling: Tier | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the caller asks of the router, from headers or from the body's `router` object."""
+
+    floor: Tier | None = None
+    ceiling: Tier | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    cache: bool = True  # whether the label may come from, and go to, the label cache
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request for an answer, from HTTPS or from the queue."""
+
+    id: str
+    tenant: Tenant
+    model: str  # `auto`, a tier's word, or a model's name
+    max_tokens: int
+    body: Mapping[str, Any] = field(repr=False)  # as the client sent it, without `router`
+    body_bytes: int
+    ask: Ask = field(repr=False)
+    hints: Hints
+    headers: Mapping[str, str]  # anthropic-version and anthropic-beta of the caller
+    deadline: float  # on the monotonic clock, seconds
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the tenant and of the request; the tenant's win, so that a caller cannot book on others."""
+        return {**self.hints.tags, **self.tenant.tags}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The account's UTC day: what is spent, and what may be."""
+
+    spent_usd: Decimal
+    daily_usd: Decimal | None = None
+
+    @property
+    def remaining_usd(self) -> Decimal | None:
+        """Dollars left today, never below zero; None without a budget."""
+        return None if self.daily_usd is None else max(Decimal(0), self.daily_usd - self.spent_usd)

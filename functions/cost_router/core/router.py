@@ -1,0 +1,185 @@
+"""The road of one request: label, decide, adapt, call, fall back, book."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from cost_router.core import capability, policy, pricing
+from cost_router.core.calls import INTERACTIVE, SHORTEST_CALL, Call, Caller, Patience, Trip
+from cost_router.core.catalogue import Catalogue, Lineup
+from cost_router.core.errors import DeadlinePassed, Failure, StoreError, UpstreamError
+from cost_router.core.labelling import Labeller
+from cost_router.core.ledger import ANSWER, Bill
+from cost_router.core.policy import Bound, Choice, Decision, Wish
+from cost_router.core.ports import Chance, Clock, Ledger, Reply, Telemetry
+from cost_router.core.record import Record
+from cost_router.core.request import Budget, Request
+from cost_router.core.words import AUTO, TIER_WORDS, Label, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Claude's message as it came, and what the router did for it."""
+
+    reply: Reply
+    choice: Choice
+    label: Label | None
+    bill: Bill
+    budget: Budget | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What would happen to a request."""
+
+    choice: Choice
+    label: Label | None
+    estimated_cost_usd: Decimal  # as if the answer used all of `max_tokens`
+    estimated_input_tokens: int
+    bill: Bill  # of the classifier, which a dry run pays too
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Answers requests; every part is given to it."""
+
+    catalogue: Catalogue
+    lineup: Lineup
+    labeller: Labeller
+    caller: Caller
+    ledger: Ledger
+    clock: Clock
+    chance: Chance
+    telemetry: Telemetry
+    daily_budget_usd: Decimal | None = None
+
+    async def answer(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Answer:
+        """Claude's answer from the right tier. Raises the errors of `core/errors.py`; whatever was paid is booked."""
+        trip = Trip(request, record)
+        try:
+            decision, label = await self._decide(trip, patience)
+            choice, reply = await self._serve(decision, label, trip, patience)
+        finally:
+            budget = await self._book(trip)
+        _fill(record, choice, reply)
+        return Answer(reply, choice, label, trip.trail.bill, budget)
+
+    async def route(self, request: Request, record: Record) -> Route:
+        """The decision for a request without the answer call; a classifier call it takes is paid and booked."""
+        trip = Trip(request, record)
+        try:
+            decision, label = await self._decide(trip, INTERACTIVE)
+        finally:
+            await self._book(trip)
+        model = decision.choice.model
+        record.model, record.tier, record.cause = model.id, decision.choice.tier, decision.choice.cause
+        tokens = request.ask.estimated_tokens(model.tokenizer)
+        usage = pricing.Usage(input_tokens=tokens, output_tokens=request.max_tokens)
+        cost = pricing.cost(model, usage, on=self.clock.now().date())
+        return Route(decision.choice, label, cost, tokens, trip.trail.bill)
+
+    async def _decide(self, trip: Trip, patience: Patience) -> tuple[Decision, Label | None]:
+        request = trip.request
+        pinned = self._pinned(request.model)
+        candidates = [*self.lineup.models.values(), *([pinned.model] if pinned and pinned.model else [])]
+        capability.check_output_limit(candidates, request.max_tokens)
+        unable = capability.unable(candidates, request.ask, request.max_tokens)
+        floors, ceilings = list(_floors(request)), list(_ceilings(request))
+        if pinned:
+            return policy.decide(pinned, self.lineup, floors=floors, ceilings=ceilings, unable=unable), None
+        # A contradiction is refused before the classifier is paid.
+        policy.decide(Wish(Tier.SONNET, "default"), self.lineup, floors=floors, ceilings=ceilings, unable=unable)
+        labelled = await self.labeller.label(trip, patience)
+        trip.record.label = labelled.label
+        wish = Wish(labelled.label.tier, labelled.cause)
+        return (
+            policy.decide(wish, self.lineup, floors=floors, ceilings=ceilings, unable=unable),
+            labelled.label,
+        )
+
+    def _pinned(self, name: str) -> Wish | None:
+        if name == AUTO:
+            return None
+        if name in TIER_WORDS:
+            return Wish(Tier.parse(name), "pinned")
+        model = self.catalogue.model(name)
+        return Wish(model.tier, "pinned", model)
+
+    async def _serve(
+        self, decision: Decision, label: Label | None, trip: Trip, patience: Patience
+    ) -> tuple[Choice, Reply]:
+        """The first choice that answers; the first error when none does or when one is not to be passed on."""
+        first: UpstreamError | None = None
+        for choice in (decision.choice, *(decision.fallbacks if patience.fall_back else ())):
+            trip.record.model, trip.record.tier, trip.record.cause = choice.model.id, choice.tier, choice.cause
+            try:
+                call = self._call(choice, label, trip.request)
+                return choice, await self.caller.persist(call, trip, trip.request.deadline, patience)
+            except UpstreamError as error:
+                first = first or error
+                if not error.passes_with_time:
+                    break
+            except DeadlinePassed:
+                if first is None or first.failure is Failure.TIMEOUT:
+                    raise
+                break
+        if first is None or self._out_of_time(first, trip):
+            raise DeadlinePassed("the deadline of the request has passed") from first
+        raise first
+
+    def _out_of_time(self, error: UpstreamError, trip: Trip) -> bool:
+        late = trip.request.deadline - self.clock.monotonic() < SHORTEST_CALL
+        return error.failure is Failure.TIMEOUT and late
+
+    def _call(self, choice: Choice, label: Label | None, request: Request) -> Call:
+        return Call(
+            model=choice.model,
+            body=capability.adapt(request.body, choice.model),
+            body_bytes=request.body_bytes + len(choice.model.id),
+            max_tokens=request.max_tokens,
+            purpose=ANSWER,
+            cause=choice.cause,
+            label=label,
+            baseline=self.lineup.baseline,
+        )
+
+    async def _book(self, trip: Trip) -> Budget | None:
+        """Write the trip's entries; what cannot be written goes to the log, whole, so that no payment is lost."""
+        await asyncio.gather(*trip.pending)
+        entries = trip.trail.entries
+        trip.record.bill = trip.trail.bill
+        if not entries:
+            return None
+        try:
+            await self.ledger.book(entries)
+        except StoreError as error:
+            self.telemetry.unbooked(entries, error)
+            return None
+        try:
+            spent = await self.ledger.spent(self.clock.now().date().isoformat())
+        except StoreError as error:
+            self.telemetry.note("counter_read_failed", error=str(error))
+            return None
+        trip.record.spend_today_usd = spent
+        return Budget(spent, self.daily_budget_usd)
+
+
+def _floors(request: Request) -> Iterable[Bound]:
+    if request.hints.floor:
+        yield Bound(request.hints.floor, "floor")
+    if request.tenant.floor:
+        yield Bound(request.tenant.floor, "tenant-floor")
+
+
+def _ceilings(request: Request) -> Iterable[Bound]:
+    if request.hints.ceiling:
+        yield Bound(request.hints.ceiling, "ceiling")
+    if request.tenant.ceiling:
+        yield Bound(request.tenant.ceiling, "tenant-ceiling")
+
+
+def _fill(record: Record, choice: Choice, reply: Reply) -> None:
+    record.usage = reply.usage
+    record.upstream_request_id = reply.request_id
+    record.fallback = choice.cause.startswith("fallback:")

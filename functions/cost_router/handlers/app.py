@@ -1,0 +1,134 @@
+"""The front door: the ASGI app of the router function.
+
+On AWS it runs under uvicorn behind the Lambda Web Adapter, in the emulator and with `streaming=False` behind Mangum.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route as HttpRoute
+
+from cost_router import __version__
+from cost_router.contract import HEALTH_PATH
+from cost_router.core.errors import RequestTooLarge, RouterError, StoreError
+from cost_router.core.record import Record
+from cost_router.core.request import Request
+from cost_router.core.router import Router
+from cost_router.core.words import Tier
+from cost_router.handlers import replies
+from cost_router.handlers.auth import authenticate
+from cost_router.handlers.hints import parse_hints
+from cost_router.handlers.schemas import parse_json, parse_message
+from cost_router.handlers.settings import RouterSettings
+from cost_router.handlers.wiring import Outside
+
+FORWARDED: Final = ("anthropic-version", "anthropic-beta")
+Answerer = Callable[[Request, Record], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoor:
+    """The endpoints over a router and its outside."""
+
+    router: Router
+    out: Outside
+    settings: RouterSettings
+
+    async def messages(self, http: HttpRequest) -> Response:
+        """`POST /v1/messages`."""
+
+        async def answer(request: Request, record: Record) -> Response:
+            return replies.answered(await self.router.answer(request, record), record)
+
+        return await self._serve(http, "request", answer)
+
+    async def route(self, http: HttpRequest) -> Response:
+        """`POST /v1/route`: a dry run."""
+
+        async def decide(request: Request, record: Record) -> Response:
+            return replies.routed(await self.router.route(request, record), record)
+
+        return await self._serve(http, "route", decide)
+
+    async def health(self, _http: HttpRequest) -> Response:
+        """`GET /health`: version and lineup; needs no key and touches nothing."""
+        lineup = self.router.lineup
+        models = {tier.word: lineup.models[tier].id for tier in Tier} | {"classifier": lineup.classifier.id}
+        return JSONResponse({"status": "ok", "version": __version__, "lineup": lineup.name, "models": models})
+
+    async def nowhere(self, http: HttpRequest, error: Exception) -> Response:
+        """Unknown paths and methods, in Anthropic's shape."""
+        record = self._record("nobody", "request")
+        status = getattr(error, "status_code", 404)
+        kind = "not_found_error" if status == 404 else "invalid_request_error"
+        message = f"{http.method} {http.url.path} is not served; accepted: POST /v1/messages, POST /v1/route, GET /health"
+        return replies.plain_error(status, kind, message, record)
+
+    async def _serve(self, http: HttpRequest, kind: str, answerer: Answerer) -> Response:
+        """Admit the request, let `answerer` answer it, and tell what happened; every error ends here."""
+        began = self.out.clock.monotonic()
+        record = self._record("nobody", kind)
+        try:
+            response = await answerer(await self._admit(http, record, began), record)
+        except RouterError as error:
+            response = replies.failed(error, record)
+        except StoreError as error:
+            self.out.telemetry.note("store_failed", request_id=record.request_id, error=str(error))
+            response = replies.unavailable(record)
+        except Exception as error:  # noqa: BLE001  the boundary: a defect becomes a 500 and a log line, not a lost request
+            self.out.telemetry.defect(record.request_id, error)
+            response = replies.broken(record)
+        record.latency_ms = (self.out.clock.monotonic() - began) * 1000
+        self.out.telemetry.done(record)
+        return response
+
+    async def _admit(self, http: HttpRequest, record: Record, began: float) -> Request:
+        tenant = await authenticate(http.headers, self.out.tenants)
+        record.tenant = tenant.name
+        raw = await self._body(http)
+        message = parse_message(parse_json(raw))
+        request = Request(
+            id=record.request_id,
+            tenant=tenant,
+            model=message.model,
+            max_tokens=message.max_tokens,
+            body=message.body,
+            body_bytes=len(raw),
+            ask=message.ask,
+            hints=parse_hints(message.router, http.headers),
+            headers={name: http.headers[name] for name in FORWARDED if name in http.headers},
+            deadline=began + self.settings.deadline_seconds,
+        )
+        record.tags = request.tags
+        return request
+
+    async def _body(self, http: HttpRequest) -> bytes:
+        """The body, refused as soon as it is over the limit."""
+        limit = self.settings.max_body_bytes
+        chunks, size = [], 0
+        async for chunk in http.stream():
+            size += len(chunk)
+            if size > limit:
+                raise RequestTooLarge(f"body: more than {limit} bytes; accepted: {limit} at the most")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _record(self, tenant: str, kind: str) -> Record:
+        return Record(request_id=f"req_{self.out.chance.token()}", tenant=tenant, tags={}, kind=kind)
+
+
+def make_app(router: Router, out: Outside, settings: RouterSettings) -> Starlette:
+    """The ASGI app over given parts."""
+    door = FrontDoor(router, out, settings)
+    return Starlette(
+        routes=[
+            HttpRoute("/v1/messages", door.messages, methods=["POST"]),
+            HttpRoute("/v1/route", door.route, methods=["POST"]),
+            HttpRoute(HEALTH_PATH, door.health, methods=["GET"]),
+        ],
+        exception_handlers={404: door.nowhere, 405: door.nowhere},
+    )

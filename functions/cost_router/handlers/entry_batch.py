@@ -1,0 +1,34 @@
+"""The batch function as deployed: its parts are made once per process, its event loop lives as long."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from cost_router.adapters.aws import Aws
+from cost_router.handlers import wiring
+from cost_router.handlers.batch import QueueDoor
+from cost_router.handlers.settings import BatchSettings, Settings
+
+_settings, _batch = Settings.read(os.environ), BatchSettings.read(os.environ)
+_aws = Aws()
+_outside = wiring.outside(_settings, _aws)
+_door = QueueDoor(
+    runner=wiring.job_runner(_batch, wiring.router(_settings, _outside), _aws),
+    queue=wiring.queue(_batch, _aws),
+    out=_outside,
+    concurrency=_batch.job_concurrency,
+)
+_loop = asyncio.new_event_loop()
+
+
+class Context(Protocol):
+    """What is used of Lambda's context."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the function."""
+
+
+def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Drain one batch of the jobs queue; answers with the messages that stay on it."""
+    return _loop.run_until_complete(_door.drain(event, context.get_remaining_time_in_millis() / 1000))

@@ -1,0 +1,76 @@
+"""What the caller asks of the router: `x-router-*` headers and the body's `router` object; headers win."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from cost_router.core.errors import InvalidRequest
+from cost_router.core.request import Hints
+from cost_router.core.words import Tier
+from cost_router.handlers.schemas import quoted
+
+HINT_FIELDS: Final = ("floor", "ceiling", "tags", "cache")
+HEADER_PREFIX: Final = "x-router-"
+NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+MOST_TAGS: Final = 10
+
+
+def parse_hints(router: Mapping[str, Any], headers: Mapping[str, str], accepted: tuple[str, ...] = HINT_FIELDS) -> Hints:
+    """The hints in the body's `router` object and in `x-router-*` headers, which win. Raises `InvalidRequest`."""
+    found: dict[str, Any] = {}
+    for name, value in router.items():
+        if name not in accepted:
+            raise InvalidRequest(f"router.{name}: unknown; accepted: {', '.join(accepted)}")
+        if name in HINT_FIELDS:
+            found[name] = _READERS[name](f"router.{name}", value)
+    for header, value in headers.items():
+        name = header.lower().removeprefix(HEADER_PREFIX)
+        if name == header.lower():
+            continue
+        if name not in HINT_FIELDS:
+            known = ", ".join(HEADER_PREFIX + field for field in HINT_FIELDS)
+            raise InvalidRequest(f"{header}: unknown; accepted: {known}")
+        found[name] = _READERS[name](header.lower(), value)
+    hints = Hints(**found)
+    if hints.floor and hints.ceiling and hints.floor > hints.ceiling:
+        raise InvalidRequest(
+            f"floor: {hints.floor.word!r} is above the ceiling {hints.ceiling.word!r}; "
+            "accepted: a floor not above the ceiling"
+        )
+    return hints
+
+
+def _tier(name: str, value: object) -> Tier:
+    try:
+        return Tier.parse(value if isinstance(value, str) else repr(value))
+    except ValueError as error:
+        raise InvalidRequest(f"{name}: {error}") from None
+
+
+def _tags(name: str, value: object) -> dict[str, str]:
+    """`customer=acme,service=search`, or an object of strings."""
+    if isinstance(value, str):
+        pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        value = {key.strip(): text.strip() for key, _, text in pairs}
+    valid = isinstance(value, dict) and all(
+        NAME.fullmatch(key) and isinstance(text, str) and NAME.fullmatch(text) for key, text in value.items()
+    )
+    if not isinstance(value, dict) or not valid or len(value) > MOST_TAGS:
+        raise InvalidRequest(
+            f"{name}: {quoted(value)}; accepted: at most {MOST_TAGS} pairs NAME=VALUE, both matching {NAME.pattern}"
+        )
+    return value
+
+
+def _switch(name: str, value: object) -> bool:
+    if value in ("on", "off"):
+        return value == "on"
+    raise InvalidRequest(f"{name}: {quoted(value)}; accepted: 'on', 'off'")
+
+
+_READERS: Final[Mapping[str, Callable[[str, object], object]]] = {
+    "floor": _tier,
+    "ceiling": _tier,
+    "tags": _tags,
+    "cache": _switch,
+}

@@ -1,0 +1,108 @@
+"""What goes out: answers with the router's headers, and every error as HTTP in Anthropic's shape. Only this file maps."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.responses import JSONResponse, Response
+
+from cost_router.core import errors
+from cost_router.core.errors import Failure, RouterError, UpstreamError, anthropic_shape
+from cost_router.core.pricing import dollars
+from cost_router.core.record import Record
+from cost_router.core.router import Answer, Route
+
+STATUSES: Final[Mapping[type[RouterError], int]] = {
+    errors.InvalidRequest: 400,
+    errors.RequestTooLarge: 413,
+    errors.Unauthenticated: 401,
+    errors.UnknownModel: 404,
+    errors.NotConfigured: 503,
+    errors.NoPrice: 400,
+    errors.RuleRefused: 429,
+    errors.DeadlinePassed: 504,
+}
+NO_ANSWER: Final[Mapping[Failure, int]] = {Failure.TIMEOUT: 504, Failure.CONNECTION: 502}
+SERVER_ERROR: Final = 500
+
+
+def answered(answer: Answer, record: Record) -> Response:
+    """Claude's message as it came, with what the router did in the headers."""
+    headers = _decision_headers(record) | {
+        "x-router-cost-usd": dollars(answer.bill.cost_usd),
+        "x-router-classifier-cost-usd": dollars(answer.bill.classifier_cost_usd),
+        "x-router-baseline-usd": dollars(answer.bill.baseline_usd),
+        **answer.reply.headers,
+        "request-id": answer.reply.request_id or record.request_id,
+    }
+    if answer.budget and answer.budget.remaining_usd is not None:
+        headers["x-router-budget-remaining-usd"] = dollars(answer.budget.remaining_usd)
+    return Response(answer.reply.content, media_type="application/json", headers=headers)
+
+
+def routed(route: Route, record: Record) -> Response:
+    """The decision of a dry run."""
+    body = {
+        "type": "route",
+        "model": route.choice.model.id,
+        "tier": route.choice.tier.word,
+        "label": route.label,
+        "cause": route.choice.cause,
+        "estimated_input_tokens": route.estimated_input_tokens,
+        "estimated_cost_usd": dollars(route.estimated_cost_usd),
+        "classifier_cost_usd": dollars(route.bill.classifier_cost_usd),
+    }
+    return JSONResponse(body, headers=_decision_headers(record) | {"request-id": record.request_id})
+
+
+def failed(error: RouterError, record: Record) -> Response:
+    """An error in Anthropic's shape; fills the record's status and error type."""
+    body = dict(anthropic_shape(error))
+    request_id = record.request_id
+    headers = _decision_headers(record)
+    status = STATUSES.get(type(error), SERVER_ERROR)
+    if isinstance(error, UpstreamError):
+        status = error.status or NO_ANSWER.get(error.failure, 502)
+        request_id = error.request_id or request_id
+        headers |= error.headers
+    if status >= SERVER_ERROR or isinstance(error, errors.RuleRefused | UpstreamError):
+        # The router has tried what may be tried: a client that tries again multiplies the load.
+        headers["x-should-retry"] = "false"
+    record.status, record.error = status, str(body["error"].get("type"))
+    if record.bill.cost_usd:
+        headers["x-router-cost-usd"] = dollars(record.bill.cost_usd)
+    body["request_id"] = request_id
+    return JSONResponse(body, status, headers | {"request-id": request_id})
+
+
+def unavailable(record: Record) -> Response:
+    """A table could not be reached: worth another try in a moment."""
+    record.status, record.error = 503, "api_error"
+    return plain_error(503, "api_error", "a table of this deployment could not be reached", record, {"retry-after": "1"})
+
+
+def broken(record: Record) -> Response:
+    """A defect of the router; the log has the details."""
+    record.status, record.error = SERVER_ERROR, "api_error"
+    return plain_error(SERVER_ERROR, "api_error", "the router failed; its log tells why under this request id", record)
+
+
+def plain_error(
+    status: int, kind: str, message: str, record: Record, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An error that is not of the rules, in the same shape."""
+    body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": record.request_id}
+    return JSONResponse(body, status, {**(headers or {}), "request-id": record.request_id})
+
+
+def _decision_headers(record: Record) -> dict[str, str]:
+    """What is known of the decision; headers without a value are left out."""
+    found: dict[str, Any] = {
+        "x-router-model": record.model,
+        "x-router-tier": record.tier.word if record.tier else None,
+        "x-router-label": record.label,
+        "x-router-cause": record.cause,
+        "x-router-request-id": record.request_id,
+    }
+    return {name: str(value) for name, value in found.items() if value}
+
+

@@ -1,0 +1,136 @@
+"""The shape of a Messages API body, checked field by field before anything is paid for.
+
+Only what the router itself reads, and what would cost a classifier call before Claude refused it, is checked here;
+roles and unknown fields are Claude's business and go through untouched. Messages are worded as the API words them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cost_router.core import capability
+from cost_router.core.ask import Ask, read_ask
+from cost_router.core.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class MessageBody:
+    """A Messages API body that may be routed, and what the router reads of it."""
+
+    body: Mapping[str, Any]  # without `router`
+    model: str
+    max_tokens: int
+    ask: Ask
+    router: Mapping[str, Any]
+
+
+def parse_json(raw: bytes | str, name: str = "body") -> dict[str, Any]:
+    """The JSON object in `raw`; raises `InvalidRequest` for anything else, without quoting the content."""
+    try:
+        value = json.loads(raw, parse_constant=_no_constant)
+        if b"\\u" in raw if isinstance(raw, bytes) else "\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()  # lone surrogates parse, but cannot be sent on
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{name}: it holds a lone surrogate (\\ud800-\\udfff); accepted: whole characters") from None
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{name}: byte {error.start} is not UTF-8; accepted: JSON in UTF-8") from None
+    except RecursionError:
+        raise InvalidRequest(f"{name}: it is nested too deeply; accepted: a few hundred levels") from None
+    except ValueError as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidRequest(f"{name}: not valid JSON{where}; accepted: a JSON object") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{name}: it is {kind_of(value)}; accepted: a JSON object")
+    return value
+
+
+def parse_message(value: Mapping[str, Any], *, model: str | None = None) -> MessageBody:
+    """The Messages body in `value`; `model` stands in when it names none. Raises `InvalidRequest`."""
+    body = {name: field for name, field in value.items() if name != "router"}
+    router = value.get("router", {})
+    if not isinstance(router, dict):
+        raise InvalidRequest(f"router: it is {kind_of(router)}; accepted: an object of hints")
+    name = body.get("model", model)
+    if name is None:
+        raise InvalidRequest("model: Field required")
+    if not isinstance(name, str):
+        raise InvalidRequest(f"model: it is {kind_of(name)}; accepted: a string such as 'auto'")
+    max_tokens = _max_tokens(body)
+    _check_types(body)
+    _check_messages(body)
+    if body.get("stream"):
+        raise InvalidRequest("stream: True is not served yet; accepted: false, or leave it out")
+    capability.check_billing_fields(body)
+    try:
+        ask = read_ask(body)
+    except RecursionError:
+        raise InvalidRequest("messages: they are nested too deeply; accepted: a few hundred levels") from None
+    return MessageBody(body, name, max_tokens, ask, router)
+
+
+def _max_tokens(body: Mapping[str, Any]) -> int:
+    if "max_tokens" not in body:
+        raise InvalidRequest("max_tokens: Field required")
+    value = body["max_tokens"]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidRequest(f"max_tokens: {quoted(value)}; accepted: a whole number of at least 1")
+    if value < 1:
+        raise InvalidRequest(f"max_tokens: {value} must be greater than or equal to 1")
+    return value
+
+
+def _check_types(body: Mapping[str, Any]) -> None:
+    for name, kinds, accepted in (
+        ("system", (str, list), "a string or a list of text blocks"),
+        ("tools", (list,), "a list of tools"),
+        ("stream", (bool,), "true or false"),
+        ("metadata", (dict,), "an object"),
+        ("stop_sequences", (list,), "a list of strings"),
+        ("thinking", (dict,), "an object"),
+        ("tool_choice", (dict,), "an object"),
+        ("output_config", (dict,), "an object"),
+    ):
+        value = body.get(name)
+        if value is not None and not isinstance(value, kinds):
+            raise InvalidRequest(f"{name}: it is {kind_of(value)}; accepted: {accepted}")
+    for place, tool in enumerate(body.get("tools") or ()):
+        if not isinstance(tool, dict):
+            raise InvalidRequest(f"tools.{place}: it is {kind_of(tool)}; accepted: an object")
+
+
+def _check_messages(body: Mapping[str, Any]) -> None:
+    messages = body.get("messages")
+    if messages is None:
+        raise InvalidRequest("messages: Field required")
+    if not isinstance(messages, list):
+        raise InvalidRequest(f"messages: it is {kind_of(messages)}; accepted: a list of messages")
+    if not messages:
+        raise InvalidRequest("messages: at least one message is required")
+    for place, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise InvalidRequest(f"messages.{place}: it is {kind_of(message)}; accepted: an object")
+        if not isinstance(message.get("role"), str):
+            raise InvalidRequest(f"messages.{place}.role: it is {kind_of(message.get('role'))}; accepted: a string")
+        content = message.get("content")
+        blocks = isinstance(content, list) and all(isinstance(block, dict) for block in content)
+        if not isinstance(content, str) and not blocks:
+            raise InvalidRequest(
+                f"messages.{place}.content: it is {kind_of(content)}; accepted: a string or a list of content blocks"
+            )
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in the words of a message."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "missing or null"}
+    return names.get(type(value), "a number")
+
+
+def quoted(value: object) -> str:
+    """A value as a message may show it: never more than 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

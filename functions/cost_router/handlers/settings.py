@@ -1,0 +1,127 @@
+"""The environment, read once into typed values; what is missing or wrong is named."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from cost_router.contract import Env
+
+PROVIDERS: Final = ("anthropic", "aws")
+
+
+class BadSetting(ValueError):
+    """An environment variable is missing or holds something else than it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What both functions need."""
+
+    stage: str
+    lineup: str
+    provider: str
+    secret_arn: str
+    workspace_id: str
+    upstream_url: str | None
+    labels_table: str
+    ledger_table: str
+    tenants_table: str
+    label_ttl: dt.timedelta
+    daily_budget_usd: Decimal | None
+    classifier_deadline_seconds: float
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> "Settings":
+        """The settings in `env`; raises `BadSetting`."""
+        return cls(
+            stage=_text(env, Env.STAGE),
+            lineup=_text(env, Env.LINEUP),
+            provider=_one_of(env, Env.PROVIDER, PROVIDERS),
+            secret_arn=env.get(Env.SECRET_ARN, ""),
+            workspace_id=env.get(Env.WORKSPACE_ID, ""),
+            upstream_url=env.get(Env.UPSTREAM_URL) or None,
+            labels_table=_text(env, Env.LABELS_TABLE),
+            ledger_table=_text(env, Env.LEDGER_TABLE),
+            tenants_table=_text(env, Env.TENANTS_TABLE),
+            label_ttl=dt.timedelta(days=_positive(env, Env.LABEL_TTL_DAYS)),
+            daily_budget_usd=_dollars(env, Env.DAILY_BUDGET_USD),
+            classifier_deadline_seconds=_positive(env, Env.CLASSIFIER_DEADLINE_SECONDS),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSettings:
+    """What only the router function needs."""
+
+    deadline_seconds: float
+    max_body_bytes: int
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> "RouterSettings":
+        """The settings in `env`; raises `BadSetting`."""
+        return cls(
+            deadline_seconds=_positive(env, Env.DEADLINE_SECONDS),
+            max_body_bytes=int(_positive(env, Env.MAX_BODY_BYTES)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """What only the batch function needs."""
+
+    jobs_table: str
+    results_bucket: str
+    jobs_queue_url: str
+    dead_letter_queue_url: str
+    job_concurrency: int
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> "BatchSettings":
+        """The settings in `env`; raises `BadSetting`."""
+        return cls(
+            jobs_table=_text(env, Env.JOBS_TABLE),
+            results_bucket=_text(env, Env.RESULTS_BUCKET),
+            jobs_queue_url=_text(env, Env.JOBS_QUEUE_URL),
+            dead_letter_queue_url=_text(env, Env.DEAD_LETTER_QUEUE_URL),
+            job_concurrency=int(_positive(env, Env.JOB_CONCURRENCY)),
+        )
+
+
+def _text(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise BadSetting(f"{name} is not set")
+    return value
+
+
+def _one_of(env: Mapping[str, str], name: str, accepted: tuple[str, ...]) -> str:
+    value = _text(env, name)
+    if value not in accepted:
+        raise BadSetting(f"{name}={value!r}; accepted: {', '.join(accepted)}")
+    return value
+
+
+def _positive(env: Mapping[str, str], name: str) -> float:
+    value = _text(env, name)
+    try:
+        number = float(value)  # seconds, days, bytes: not money
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise BadSetting(f"{name}={value!r}; accepted: a number above 0")
+    return number
+
+
+def _dollars(env: Mapping[str, str], name: str) -> Decimal | None:
+    value = env.get(name, "")
+    if not value:
+        return None
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not amount.is_finite() or amount <= 0:
+        raise BadSetting(f"{name}={value!r}; accepted: dollars above 0, or nothing for no budget")
+    return amount

@@ -1,0 +1,114 @@
+"""The composition root: settings in, ready parts out. Tests call it with fakes in place of the adapters."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from cost_router.adapters.attempts import DynamoAttempts
+from cost_router.adapters.aws import Aws
+from cost_router.adapters.claude import AnthropicClaude, ClientMaker
+from cost_router.adapters.clients import KeyedClient, SignedClient
+from cost_router.adapters.labels import DynamoLabels
+from cost_router.adapters.ledger import DynamoLedger
+from cost_router.adapters.queue import SqsQueue
+from cost_router.adapters.results import S3Results
+from cost_router.adapters.system import SystemChance, SystemClock
+from cost_router.adapters.telemetry import PowertoolsTelemetry
+from cost_router.adapters.tenants import DynamoTenants
+from cost_router.core.calls import Caller
+from cost_router.core.catalogue import Catalogue
+from cost_router.core.jobs import JobRunner
+from cost_router.core.labelling import Labeller, Memory
+from cost_router.core.ports import Chance, Claude, Clock, LabelStore, Ledger, Telemetry, Tenants
+from cost_router.core.router import Router
+from cost_router.core.rubric import Rubric
+from cost_router.handlers.settings import BatchSettings, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Everything outside the rules."""
+
+    claude: Claude
+    labels: LabelStore
+    ledger: Ledger
+    tenants: Tenants
+    telemetry: Telemetry
+    clock: Clock
+    chance: Chance
+
+
+def outside(settings: Settings, aws: Aws) -> Outside:
+    """The real outside: Claude, DynamoDB, CloudWatch, the machine."""
+    clock, chance = SystemClock(), SystemChance()
+    return Outside(
+        claude=AnthropicClaude(_client_maker(settings, aws, clock)),
+        labels=DynamoLabels(aws, settings.labels_table, settings.label_ttl),
+        ledger=DynamoLedger(aws, settings.ledger_table, clock, chance),
+        tenants=DynamoTenants(aws, settings.tenants_table, clock),
+        telemetry=PowertoolsTelemetry.make(settings.stage),
+        clock=clock,
+        chance=chance,
+    )
+
+
+def router(settings: Settings, out: Outside) -> Router:
+    """The router over an outside, real or not."""
+    catalogue = Catalogue(data("catalogue.json"))
+    lineup = catalogue.lineup(settings.lineup, data("lineups.json"))
+    caller = Caller(out.claude, out.clock, out.chance)
+    labeller = Labeller(
+        caller=caller,
+        store=out.labels,
+        memory=Memory(settings.label_ttl),
+        rubric=Rubric.parse(data("rubric.json"), data("domain_examples.json", missing={})),
+        model=lineup.classifier,
+        deadline_seconds=settings.classifier_deadline_seconds,
+        clock=out.clock,
+        chance=out.chance,
+        telemetry=out.telemetry,
+    )
+    return Router(
+        catalogue=catalogue,
+        lineup=lineup,
+        labeller=labeller,
+        caller=caller,
+        ledger=out.ledger,
+        clock=out.clock,
+        chance=out.chance,
+        telemetry=out.telemetry,
+        daily_budget_usd=settings.daily_budget_usd,
+    )
+
+
+def job_runner(settings: BatchSettings, the_router: Router, aws: Aws) -> JobRunner:
+    """The runner of jobs over the same router."""
+    return JobRunner(
+        router=the_router,
+        results=S3Results(aws, settings.results_bucket),
+        attempts=DynamoAttempts(aws, settings.jobs_table),
+        clock=the_router.clock,
+        chance=the_router.chance,
+    )
+
+
+def queue(settings: BatchSettings, aws: Aws) -> SqsQueue:
+    """The jobs queue."""
+    return SqsQueue(aws, settings.jobs_queue_url, settings.dead_letter_queue_url)
+
+
+def data(name: str, missing: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """A data file of the bundle; `missing` stands in for one that need not be there."""
+    file = resources.files("cost_router") / "data" / name
+    if missing is not None and not file.is_file():
+        return missing
+    loaded: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return loaded
+
+
+def _client_maker(settings: Settings, aws: Aws, clock: Clock) -> ClientMaker:
+    if settings.provider == "aws":
+        return SignedClient(settings.workspace_id, settings.upstream_url)
+    return KeyedClient(aws, settings.secret_arn, settings.upstream_url, clock)
