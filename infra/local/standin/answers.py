@@ -1,0 +1,93 @@
+"""The answers: simulated text, JSON that follows a schema, or a tool call; the same for the same request.
+
+Text says that it is simulated. Output tokens are those of what is in the answer, at least 1 and never more than
+`max_tokens`; the stand-in never thinks.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from infra.local.standin.labels import last_user_text
+from infra.local.standin.models import Model
+from infra.local.standin.schemas import Dice, Generator
+from infra.local.standin.tokens import TOOL_TOKENS, canonical, cut_to, text_tokens
+
+TOOL_MARKER: Final = "[[tool]]"
+FILLER: Final = (
+    "the request was received and read in full but no model was called so these words carry no meaning beyond their "
+    "number which follows from the request and stays the same each time"
+)
+SHORTEST: Final = 8  # words
+SPREAD: Final = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Content blocks, why they end, and what they count."""
+
+    content: list[dict[str, Any]]
+    stop_reason: str
+    output_tokens: int
+    stop_sequence: str | None = None
+
+
+def compose(body: dict[str, Any], model: Model, *, label: str | None, ids: Callable[[str], str]) -> Answer:
+    """The answer to a validated request; `label` fills the label of a classifier's schema."""
+    dice = Dice(_seed(body, model))
+    tool = _tool_to_call(body)
+    if tool is not None:
+        return _tool_call(tool, body["max_tokens"], model, dice, ids)
+    output_format = (body.get("output_config") or {}).get("format")
+    if output_format:
+        text = json.dumps(Generator(output_format["schema"], dice, label).value(), ensure_ascii=False)
+    else:
+        text = _prose(model, dice)
+    return _text_answer(text, body, model)
+
+
+def _text_answer(text: str, body: dict[str, Any], model: Model) -> Answer:
+    stop_reason, stop_sequence = "end_turn", None
+    stops = [stop for stop in body.get("stop_sequences") or [] if stop and stop in text]
+    if stops:
+        stop_sequence = min(stops, key=text.index)
+        stop_reason, text = "stop_sequence", text[: text.index(stop_sequence)]
+    if text_tokens(text, model) > body["max_tokens"]:
+        stop_reason, stop_sequence = "max_tokens", None
+        text = cut_to(text, model, body["max_tokens"])
+    blocks = [{"type": "text", "text": text}] if text else []
+    return Answer(blocks, stop_reason, max(1, text_tokens(text, model)), stop_sequence)
+
+
+def _tool_call(tool: dict[str, Any], max_tokens: int, model: Model, dice: Dice, ids: Callable[[str], str]) -> Answer:
+    made = Generator(tool["input_schema"], dice).value()
+    tokens = TOOL_TOKENS + text_tokens(canonical(made), model)
+    if tokens > max_tokens:
+        return Answer([], "max_tokens", max_tokens)
+    block = {"type": "tool_use", "id": ids("toolu"), "name": tool["name"], "input": made}
+    return Answer([block], "tool_use", tokens)
+
+
+def _tool_to_call(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The custom tool that `tool_choice` forces or the marker in the last user text asks for."""
+    tools = [tool for tool in body.get("tools") or [] if "input_schema" in tool]
+    choice = body.get("tool_choice") or {"type": "auto"}
+    if choice["type"] == "tool":
+        return next((tool for tool in tools if tool["name"] == choice["name"]), None)
+    wanted = choice["type"] == "any" or (choice["type"] == "auto" and TOOL_MARKER in last_user_text(body))
+    return tools[0] if tools and wanted else None
+
+
+def _prose(model: Model, dice: Dice) -> str:
+    length = SHORTEST + dice.roll(SPREAD)
+    filler = FILLER.split()
+    first = dice.roll(len(filler))
+    words = " ".join(filler[(first + i) % len(filler)] for i in range(length))
+    return f"[stand-in answer from {model.id}] This answer is simulated: {words}."
+
+
+def _seed(body: dict[str, Any], model: Model) -> str:
+    asked = {name: value for name, value in body.items() if name not in ("stream", "metadata", "model")}
+    return hashlib.sha256(f"{model.id}|{canonical(asked)}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,62 @@
+"""The meter: every call that would be billed, in order."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """One billed call: usage as the API reports it, never a body."""
+
+    request_id: str
+    model: str
+    usage: dict[str, Any]
+    purpose: str  # "classifier" or "answer"
+    stream: bool
+    at: float  # seconds since the epoch
+    label: str | None  # what the classifier answered
+    fault: str | None  # kind of the fault that hit the answer
+
+    def row(self) -> dict[str, Any]:
+        """The call as `GET /_meter` shows it."""
+        return {
+            "request_id": self.request_id,
+            "model": self.model,
+            "usage": self.usage,
+            "processing": "realtime",
+            "at": iso(self.at),
+            "purpose": self.purpose,
+            "stream": self.stream,
+            "label": self.label,
+            "fault": self.fault,
+        }
+
+
+class Meter:
+    """All billed calls since the last reset."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._calls: list[Billed] = []
+
+    def bill(self, call: Billed) -> None:
+        """Add a call."""
+        self._calls.append(call)
+
+    def rows(self, since: int = 0) -> list[dict[str, Any]]:
+        """All calls but the first `since`."""
+        return [call.row() for call in self._calls[since:]]
+
+    def __len__(self) -> int:
+        """How many calls were billed."""
+        return len(self._calls)
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._calls.clear()
+
+
+def iso(at: float) -> str:
+    """UTC time with milliseconds, ISO 8601."""
+    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,61 @@
+"""The script: what a test tells the stand-in to do, as JSON to `POST /_script`.
+
+    {"limits": {"rpm": 60, "itpm": 100000, "otpm": 20000, "burst_seconds": 60} or null,
+     "limits_by_model": {"claude-haiku-5-5": {"rpm": 10}, "claude-opus-5-5": null},
+     "latency": 0.2, "chunk_delay": 0.05, "labels": ["simple", "complex"],
+     "system_role": "accept" | "refuse" | "as_api", "forced_tool_use": "accept" | "refuse" | "as_api",
+     "faults": [{"times": 2, "model": "...", "purpose": "classifier" | "answer", "latency": 1.0, "status": 429,
+                 "retry_after": 7, "type": "rate_limit_error", "message": "...", "error_code": "..."},
+                {"times": null, "kind": "cut_after"}]}
+
+A field that is given replaces what was there; the others stay. New limits start with full buckets. Faults are tried in
+order, and each applies to its next `times` matching calls (1 by default, null: all until replaced); one with a latency
+only delays. A scripted label is used up by the next classifier call that is billed.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from infra.local.standin.faults import Fault
+from infra.local.standin.fitness import Switches
+from infra.local.standin.limits import Limits
+from infra.local.standin.script_fields import parse
+
+
+@dataclass(slots=True)
+class Script:
+    """The state in force."""
+
+    limits: Limits | None = None
+    limits_by_model: dict[str, Limits | None] = field(default_factory=dict)
+    latency: float = 0.0
+    chunk_delay: float = 0.0
+    labels: list[str] = field(default_factory=list)
+    switches: Switches = field(default_factory=Switches)
+    faults: list[Fault] = field(default_factory=list)
+
+    def update(self, body: object) -> None:
+        """Take over what `body` gives; a mistake raises a 400 that says what is accepted, and changes nothing."""
+        new = parse(body)
+        switches = {name: new.pop(name) for name in ("system_role", "forced_tool_use") if name in new}
+        for name, value in new.items():
+            setattr(self, name, value)
+        self.switches = Switches(**(asdict(self.switches) | switches))
+
+    def fault_for(self, model: str, purpose: str, *, stream: bool) -> Fault | None:
+        """The first fault that applies to such a call; it isn't used up by asking."""
+        return next((fault for fault in self.faults if fault.matches(model, purpose, stream=stream)), None)
+
+    def state(self) -> dict[str, Any]:
+        """The script as JSON, faults with the calls that they have left."""
+        faults = [{name: value for name, value in asdict(fault).items() if value is not None or name == "times"}
+                  for fault in self.faults if fault.times != 0]  # fmt: skip
+        return {
+            "limits": asdict(self.limits) if self.limits else None,
+            "limits_by_model": {name: asdict(row) if row else None for name, row in self.limits_by_model.items()},
+            "latency": self.latency,
+            "chunk_delay": self.chunk_delay,
+            "labels": list(self.labels),
+            **asdict(self.switches),
+            "faults": faults,
+        }

@@ -1,0 +1,134 @@
+"""The fields of the script's JSON: checked one by one, with a 400 that says what would be accepted."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from infra.local.standin.errors import invalid
+from infra.local.standin.faults import KINDS, Fault
+from infra.local.standin.fitness import SWITCH_VALUES
+from infra.local.standin.labels import LABELS
+from infra.local.standin.limits import Limits
+from infra.local.standin.models import MODELS, find
+
+PURPOSES: Final = ("classifier", "answer")
+PER_MINUTE: Final = ("rpm", "itpm", "otpm")
+LIMIT_FIELDS: Final = (*PER_MINUTE, "burst_seconds")
+FAULT_FIELDS: Final = (
+    *("times", "model", "purpose", "latency", "status", "kind"),
+    *("retry_after", "type", "message", "error_code"),
+)
+HTTP_ERRORS: Final = range(400, 600)
+
+
+def parse(body: object) -> dict[str, Any]:
+    """The given fields, as `Script` keeps them."""
+    return {name: _PARSERS[name](name, value) for name, value in _object("script", body, tuple(_PARSERS)).items()}
+
+
+def _object(name: str, value: object, accepted: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise invalid(f"{name}: {value!r} is not an object; accepted fields: {', '.join(accepted)}")
+    for key in value:
+        if key not in accepted:
+            raise invalid(f"{name}: unknown field {key!r}; accepted: {', '.join(accepted)}")
+    return value
+
+
+def _limits(name: str, value: object) -> Limits | None:
+    if value is None:
+        return None
+    given = {key: item for key, item in _object(name, value, LIMIT_FIELDS).items() if item is not None}
+    rates = {key: _whole(f"{name}.{key}", given[key]) for key in PER_MINUTE if key in given}
+    burst = _seconds(f"{name}.burst_seconds", given.get("burst_seconds", 60))
+    return Limits(**rates, burst_seconds=burst)
+
+
+def _limits_by_model(name: str, value: object) -> dict[str, Limits | None]:
+    given = _object(name, value, (*MODELS, *(model.alias for model in MODELS.values())))
+    return {_model(name, key): _limits(f"{name}.{key}", row) for key, row in given.items()}
+
+
+def _faults(name: str, value: object) -> list[Fault]:
+    if not isinstance(value, list):
+        raise invalid(f"{name}: {value!r} is not a list of faults")
+    return [_fault(f"{name}.{i}", item) for i, item in enumerate(value)]
+
+
+def _fault(name: str, value: object) -> Fault:
+    given = _object(name, value, FAULT_FIELDS)
+    endless = "times" in given and given["times"] is None
+    read = {key: _FAULT_PARSERS[key](f"{name}.{key}", item) for key, item in given.items() if item is not None}
+    if ("status" in read and "kind" in read) or not read.keys() & {"status", "kind", "latency"}:
+        raise invalid(f"{name}: accepted: a status, or a kind ({', '.join(KINDS)}), or only a latency")
+    return Fault(**read | ({"times": None} if endless else {}))
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise invalid(f"{name}: {value!r}; accepted: a whole number above 0, or null")
+    return value
+
+
+def _status(name: str, value: object) -> int:
+    if _whole(name, value) not in HTTP_ERRORS:
+        raise invalid(f"{name}: {value!r}; accepted: 400 to 599")
+    return int(str(value))
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise invalid(f"{name}: {value!r}; accepted: seconds, 0 or more")
+    return float(value)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise invalid(f"{name}: {value!r}; accepted: a string")
+    return value
+
+
+def _one_of(*accepted: str) -> Callable[[str, object], str]:
+    def read(name: str, value: object) -> str:
+        if value not in accepted:
+            raise invalid(f"{name}: {value!r}; accepted: {', '.join(accepted)}")
+        return str(value)
+
+    return read
+
+
+def _labels(name: str, value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise invalid(f"{name}: {value!r} is not a list of labels")
+    read = _one_of(*sorted(LABELS))
+    return [read(f"{name}.{i}", label) for i, label in enumerate(value)]
+
+
+def _model(name: str, value: object) -> str:
+    model = find(value) if isinstance(value, str) else None
+    if model is None:
+        raise invalid(f"{name}: model {value!r} is not known; accepted: {', '.join(MODELS)}")
+    return model.id
+
+
+_FAULT_PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
+    "times": _whole,
+    "model": _model,
+    "purpose": _one_of(*PURPOSES),
+    "latency": _seconds,
+    "status": _status,
+    "kind": _one_of(*KINDS),
+    "retry_after": _seconds,
+    "type": _text,
+    "message": _text,
+    "error_code": _text,
+}
+_PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
+    "limits": _limits,
+    "limits_by_model": _limits_by_model,
+    "latency": _seconds,
+    "chunk_delay": _seconds,
+    "labels": _labels,
+    "system_role": _one_of(*SWITCH_VALUES),
+    "forced_tool_use": _one_of(*SWITCH_VALUES),
+    "faults": _faults,
+}

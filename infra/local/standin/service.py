@@ -1,0 +1,111 @@
+"""What happens to one validated call: fault, limits, prompt cache, answer, meter.
+
+`StandIn.handle` runs without a pause, so calls that arrive at once are admitted one after the other, and it bills a
+call when it is admitted: a client that hangs up during the latency pays all the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.local.standin import answers, fitness, labels, tokens
+from infra.local.standin.caching import PromptCache
+from infra.local.standin.errors import ApiError
+from infra.local.standin.faults import Fault
+from infra.local.standin.limits import Limiter
+from infra.local.standin.meter import Billed, Meter
+from infra.local.standin.models import Model
+from infra.local.standin.script import Script
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is to go back: a message or an error, after `delay` seconds, with `kind` as the fault of the transport."""
+
+    delay: float
+    kind: str | None = None
+    message: dict[str, Any] | None = None
+    error: ApiError | None = None  # instead of the message, or what ends a stream
+    headers: dict[str, str] | None = None
+
+
+class StandIn:
+    """The state behind the endpoints; `clock` gives seconds since the epoch, `ids` makes ids with a prefix."""
+
+    def __init__(self, clock: Callable[[], float], ids: Callable[[str], str]) -> None:
+        """Start without limits or faults."""
+        self.clock = clock
+        self.ids = ids
+        self.script = Script()
+        self.limiter = Limiter()
+        self.cache = PromptCache()
+        self.meter = Meter()
+
+    def rescript(self, body: object) -> dict[str, Any]:
+        """Change the script; returns the state now in force."""
+        self.script.update(body)
+        if isinstance(body, dict) and body.keys() & {"limits", "limits_by_model"}:
+            self.limiter.configure(self.script.limits, self.script.limits_by_model)
+        return self.script.state()
+
+    def reset(self) -> None:
+        """Clear script, limits, cache and meter."""
+        self.script = Script()
+        self.limiter.configure(None, {})
+        self.cache.clear()
+        self.meter.clear()
+
+    def count(self, body: dict[str, Any], model: Model) -> int:
+        """Prompt tokens of `body`."""
+        return tokens.count(tokens.segments(body, model))
+
+    def handle(self, body: dict[str, Any], model: Model, request_id: str) -> Outcome:
+        """The outcome of a call; raises `ApiError` when the prompt is too long or a limit is reached."""
+        now = self.clock()
+        pieces = tokens.segments(body, model)
+        fitness.check_window(tokens.count(pieces), model)
+        purpose = "classifier" if labels.asks_for_label(body) else "answer"
+        stream = body.get("stream") is True
+        fault = self.script.fault_for(model.id, purpose, stream=stream)
+        delay = self.script.latency + (fault.latency if fault else 0.0)
+        if fault and not fault.billed:
+            fault.use()
+            return Outcome(delay, fault.kind, error=fault.error() if fault.status else None)
+        plan = self.cache.plan(model, pieces, now)
+        self.limiter.check(model.id, plan.limited, now)
+        label = self._label(body) if purpose == "classifier" else None
+        answer = answers.compose(body, model, label=label, ids=self.ids)
+        usage = plan.usage(answer.output_tokens)
+        self.cache.commit(plan, now)
+        self.limiter.charge(model.id, plan.limited, answer.output_tokens, now)
+        if fault:
+            fault.use()
+        kind = fault.kind if fault else None
+        self.meter.bill(Billed(request_id, model.id, usage, purpose, stream, now, label, kind))
+        return Outcome(
+            delay,
+            kind,
+            self._message(model, answer, usage),
+            _stream_error(fault),
+            self.limiter.headers(model.id, now),
+        )
+
+    def _label(self, body: dict[str, Any]) -> str:
+        return self.script.labels.pop(0) if self.script.labels else labels.label_of(body)
+
+    def _message(self, model: Model, answer: answers.Answer, usage: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": self.ids("msg"),
+            "type": "message",
+            "role": "assistant",
+            "model": model.id,
+            "content": answer.content,
+            "stop_reason": answer.stop_reason,
+            "stop_sequence": answer.stop_sequence,
+            "stop_details": None,
+            "usage": usage,
+        }
+
+
+def _stream_error(fault: Fault | None) -> ApiError | None:
+    return fault.error() if fault and fault.kind else None
