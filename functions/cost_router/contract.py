@@ -103,3 +103,4 @@ class Handler:
 
 
 HEALTH_PATH: Final = "/health"
+SECRET_PLACEHOLDER: Final = "put-your-anthropic-key-here"  # what the stack creates the secret with: not a key yet

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cost_router.core.errors import StoreError
 
 # A store that does not answer must not eat the request's deadline. Lambda restores snapshots: no socket before use.
-_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 
 
 class Aws:

@@ -20,6 +20,7 @@ from cost_router.core.ports import Reply
 from cost_router.core.pricing import Usage
 
 CONNECT_SECONDS: Final = 5.0
+CONNECT_SHARE: Final = 0.8  # of the time given: a call that never got through must not look as if it might be billed
 # 429s and 403s that no waiting mends. Source: anthropic.types.shared.*_error_details (2.12).
 FINAL_CODES: Final = frozenset(
     {
@@ -31,6 +32,12 @@ FINAL_CODES: Final = frozenset(
     }
 )
 _FAILURES: Final[Mapping[int, Failure]] = {429: Failure.RATE_LIMITED, 529: Failure.OVERLOADED, 408: Failure.SERVER}
+# The account, not the request, is at fault: key, permission, billing.
+ACCOUNT_STATUSES: Final = frozenset({401, 402, 403})
+HTTP_REFUSED: Final = 400
+HTTP_SERVER: Final = 500
+HTTP_BAD_GATEWAY: Final = 502
+_UNCONNECTED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _KEPT_HEADERS: Final = ("request-id", "retry-after", "anthropic-ratelimit-")
 
 ClientMaker = Callable[[], Awaitable[AsyncAnthropic]]
@@ -42,23 +49,24 @@ class AnthropicClaude:
 
     make_client: ClientMaker = field(repr=False)
 
-    async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float) -> Reply:
-        """One call, never retried, given up after `timeout` seconds in total; raises `UpstreamError`."""
+    async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Reply:
+        """One call, never retried, given up after `seconds` in total; raises `UpstreamError`."""
         content = _encode(body)
-        client = await self.make_client()
+        client: AsyncAnthropic | None = None
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
+                client = await self.make_client()
                 response = await client.post(
                     "/v1/messages",
                     content=content,
                     cast_to=httpx2.Response,
                     options={
                         "headers": {"Content-Type": "application/json", **headers},
-                        "timeout": httpx2.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
+                        "timeout": httpx2.Timeout(seconds, connect=min(seconds * CONNECT_SHARE, CONNECT_SECONDS)),
                     },
                 )
         except (TimeoutError, anthropic.AnthropicError, httpx2.HTTPError) as error:
-            raise upstream_error(error) from error
+            raise upstream_error(error, begun=client is not None) from error
         return read_reply(response)
 
 
@@ -70,14 +78,14 @@ def _encode(body: Mapping[str, Any]) -> bytes:
 
 
 def read_reply(response: httpx2.Response) -> Reply:
-    """The reply in a 200; raises `UpstreamError` when it is no message or tells no usage: it was billed all the same."""
+    """The reply in a 200; raises `UpstreamError` when it is no message or tells no usage: it was billed anyway."""
     try:
         message = json.loads(response.content)
         usage = read_usage(message["usage"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UpstreamError(
             Failure.SERVER,
-            status=502,
+            status=HTTP_BAD_GATEWAY,
             request_id=response.headers.get("request-id"),
             maybe_billed=True,
         ) from error
@@ -91,7 +99,7 @@ def read_reply(response: httpx2.Response) -> Reply:
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Tokens by bucket, as the API reports them; raises KeyError, TypeError or ValueError when they cannot be booked.
+    """Tokens by bucket, as the API reports them; raises when they cannot be booked.
 
     Cache writes without a breakdown are 5-minute writes, the API's default.
     """
@@ -120,24 +128,26 @@ def _count(value: object) -> int:
     return value
 
 
-def upstream_error(error: Exception) -> UpstreamError:
-    """The SDK's errors in the words of the rules; the only place that knows them."""
+def upstream_error(error: Exception, *, begun: bool = True) -> UpstreamError:
+    """The SDK's errors in the words of the rules; the only place that knows them. begun: a client was at hand."""
     if isinstance(error, anthropic.APIStatusError):
         return _status_error(error)
-    cause = error.__cause__ or error
-    reached = not isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
-    late = isinstance(error, TimeoutError | anthropic.APITimeoutError)
-    return UpstreamError(Failure.TIMEOUT if late else Failure.CONNECTION, maybe_billed=reached)
+    late = isinstance(error, TimeoutError | anthropic.APITimeoutError | httpx2.TimeoutException)
+    on_the_wire = late or isinstance(error, anthropic.APIConnectionError | httpx2.HTTPError)
+    connected = not isinstance(error.__cause__ or error, _UNCONNECTED)
+    return UpstreamError(
+        Failure.TIMEOUT if late else Failure.CONNECTION, maybe_billed=begun and on_the_wire and connected
+    )
 
 
 def _status_error(error: anthropic.APIStatusError) -> UpstreamError:
     status = error.status_code
-    failure = _FAILURES.get(status, Failure.SERVER if status >= 500 else Failure.REJECTED)
-    if error.error_code in FINAL_CODES:
-        failure = Failure.REJECTED
+    failure = _FAILURES.get(status, Failure.REJECTED if HTTP_REFUSED <= status < HTTP_SERVER else Failure.SERVER)
+    final = error.error_code in FINAL_CODES
     return UpstreamError(
-        failure,
-        status=status,
+        Failure.REJECTED if final else failure,
+        status=status if status >= HTTP_REFUSED else HTTP_BAD_GATEWAY,
+        account=final or status in ACCOUNT_STATUSES,
         body=error.response.content,
         request_id=error.request_id,
         retry_after=_seconds(error.response.headers.get("retry-after")),

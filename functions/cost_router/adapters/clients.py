@@ -1,6 +1,7 @@
 """The SDK client for the provider chosen at deploy time.
 
-`anthropic`: the key comes from Secrets Manager and is read again after five minutes, so that a rotated key is picked up.
+`anthropic`: the key comes from Secrets Manager and is read again after five minutes, so that a rotated key is picked
+up; while Secrets Manager cannot be reached, the key that was read last goes on serving.
 `aws`: Claude Platform on AWS; requests are signed with the function's own role and there is no key.
 """
 
@@ -11,11 +12,11 @@ from typing import Final
 from anthropic import AsyncAnthropic, AsyncAnthropicAWS
 
 from cost_router.adapters.aws import Aws
-from cost_router.core.errors import NotConfigured
+from cost_router.contract import SECRET_PLACEHOLDER
+from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.ports import Clock
 
 KEY_SECONDS: Final = 300.0
-PLACEHOLDER: Final = "put-your-anthropic-key-here"  # what the stack creates the secret with
 
 
 @dataclass(slots=True)
@@ -34,18 +35,24 @@ class KeyedClient:
     async def __call__(self) -> AsyncAnthropic:
         """The client; raises `NotConfigured` without a key, `StoreError` when the secret cannot be read."""
         async with self._lock:
-            if self._client is None or self._until <= self.clock.monotonic():
+            if self._client is not None and self.clock.monotonic() < self._until:
+                return self._client
+            try:
                 key = await self._read_key()
-                self._until = self.clock.monotonic() + KEY_SECONDS
-                if self._client is None or key != self._key:
-                    self._key = key
-                    self._client = AsyncAnthropic(api_key=key, base_url=self.base_url, max_retries=0)
+            except StoreError:
+                if self._client is None:
+                    raise
+                key = self._key
+            self._until = self.clock.monotonic() + KEY_SECONDS
+            if self._client is None or key != self._key:
+                self._key = key
+                self._client = AsyncAnthropic(api_key=key, base_url=self.base_url, max_retries=0)
             return self._client
 
     async def _read_key(self) -> str:
         reply = await self.aws.call("secretsmanager", "get_secret_value", SecretId=self.secret_arn)
         key = str(reply.get("SecretString", "")).strip()
-        if not key or key == PLACEHOLDER:
+        if not key or key == SECRET_PLACEHOLDER:
             raise NotConfigured(
                 "this deployment has no Anthropic key yet; an operator stores it with: "
                 f"aws secretsmanager put-secret-value --secret-id {self.secret_arn} --secret-string KEY"

@@ -1,10 +1,10 @@
 """The `ledger` table: entries and the counters of the day, written in one transaction.
 
-`entries#DAY` / ENTRY_ID holds an entry and is never changed. `counters#DAY` / `account` and `counters#DAY` / `tenant#NAME`
-hold sums. A second booking of the same entries fails its condition and changes nothing, so a lost reply may be repeated.
+`entries#DAY` / ENTRY_ID holds an entry and is never changed. `counters#DAY` / `account` and `counters#DAY` /
+`tenant#NAME` hold sums. A second booking of the same entries fails its condition and changes nothing, so that a lost
+reply may be repeated.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from cost_router.core.ledger import ANSWER, CLASSIFIER, Entry
 from cost_router.core.ports import Chance, Clock
 
 CONFLICT_TRIES: Final = 12  # transactions on one counter conflict rather than queue
+PASSING: Final = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _write = TypeSerializer().serialize
 _read = TypeDeserializer().deserialize
 
@@ -38,8 +39,8 @@ class DynamoLedger:
     async def book(self, entries: Sequence[Entry]) -> None:
         """Write entries and counters in one transaction; entries already written change nothing.
 
-        The entries of one request are booked together or not at all. Conflicts on the day's counter are tried again with
-        jitter. Raises `StoreError`.
+        The entries of one request are booked together or not at all. Conflicts on the day's counter are tried again
+        with jitter. Raises `StoreError`.
         """
         puts = [self._put(entry) for entry in entries]
         transaction = [*puts, *(self._add(key, sums) for key, sums in _sums(entries).items())]
@@ -50,7 +51,7 @@ class DynamoLedger:
                 reasons = _reasons(error.__cause__)
                 if "ConditionalCheckFailed" in reasons:
                     return  # booked before: the reply of that transaction was lost
-                if attempt == CONFLICT_TRIES or "TransactionConflict" not in reasons:
+                if attempt == CONFLICT_TRIES or not reasons & PASSING:
                     raise
                 await self.clock.sleep(full_jitter(attempt, self.chance.fraction(), base=0.02, cap=1.0))
             else:

@@ -41,7 +41,7 @@ class PowertoolsTelemetry:
         for name, unit, value in _measures(record):
             metrics.add_metric(name, unit, value)
         metrics.flush_metrics()
-        if record.tier and record.status < SERVER_ERROR:
+        if record.tier and record.status < SERVER_ERROR and _counts(record) and record.kind != "route":
             by_tier = self._metrics()
             by_tier.add_dimension(TIER_DIMENSION, record.tier.word)
             cost: Any = record.bill.cost_usd  # Powertools takes any number, its types say float
@@ -95,8 +95,14 @@ def _fields(record: Record) -> dict[str, Any]:
         "latency_ms": round(record.latency_ms, 1),
         "classifier_ms": None if record.classifier_ms is None else round(record.classifier_ms, 1),
         "status": record.status,
+        "outcome": record.outcome,
         "error": record.error,
     }
+
+
+def _counts(record: Record) -> bool:
+    """Whether the record ends something: a job put back will be counted when it is done."""
+    return record.outcome not in {"deferred", "already_done"}
 
 
 def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:
@@ -105,9 +111,10 @@ def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:
     found: list[tuple[str, MetricUnit, Any]] = [
         (Metric.SPEND, MetricUnit.NoUnit, record.bill.cost_usd),
         (Metric.SAVED, MetricUnit.NoUnit, record.bill.saved_usd),
-        (Metric.LATENCY, MetricUnit.Milliseconds, record.latency_ms),
-        (Metric.REQUESTS, count, 1),
     ]
+    if _counts(record):
+        found.append((Metric.LATENCY, MetricUnit.Milliseconds, record.latency_ms))
+        found.append((Metric.REQUESTS, count, 1))
     if record.spend_today_usd is not None:
         found.append((Metric.SPEND_TODAY, MetricUnit.NoUnit, record.spend_today_usd))
     if record.classifier_ms is not None:

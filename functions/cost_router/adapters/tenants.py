@@ -1,7 +1,7 @@
 """The `tenants` table: who a gateway key belongs to, and the tenant's policy.
 
-Items: `key#SHA256` -> tenant, disabled; `tenant#NAME` -> label_key, floor, ceiling, tags, disabled. What was read is kept
-for a minute, so a change takes effect within that time.
+Items: `key#SHA256` -> tenant, disabled; `tenant#NAME` -> label_key, floor, ceiling, tags, disabled. What was read is
+kept for a minute, so a change takes effect within that time.
 """
 
 import os
@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from cost_router.adapters.aws import Aws
+from cost_router.adapters.aws import Aws, error_code
 from cost_router.contract import DEFAULT_TENANT, DEFAULT_TENANT_KEY, Table
+from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.ports import Clock
 from cost_router.core.request import Tenant
 from cost_router.core.words import Tier
@@ -65,9 +66,14 @@ class DynamoTenants:
         return None if item is None else {name: _read(value) for name, value in item.items()}
 
     async def _make_default(self) -> None:
-        """A label key for jobs without a tenant; of two that make one at once, either is as good as the other."""
+        """A label key for jobs without a tenant; of two that make one at once, the first one's stays."""
         item = {Table.TENANTS_KEY: {"S": DEFAULT_TENANT_KEY}, "label_key": {"B": os.urandom(32)}}
-        await self.aws.call("dynamodb", "put_item", TableName=self.table, Item=item)
+        missing = f"attribute_not_exists({Table.TENANTS_KEY})"
+        try:
+            await self.aws.call("dynamodb", "put_item", TableName=self.table, Item=item, ConditionExpression=missing)
+        except StoreError as error:
+            if error_code(error.__cause__) != "ConditionalCheckFailedException":
+                raise
 
     def _remembered(self, pk: str) -> Tenant | None:
         until, tenant = self._cache.get(pk, (0.0, None))
@@ -82,10 +88,14 @@ class DynamoTenants:
 
 
 def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
-    return Tenant(
-        name=name,
-        label_key=bytes(item["label_key"]),
-        floor=Tier.parse(item["floor"]) if item.get("floor") else None,
-        ceiling=Tier.parse(item["ceiling"]) if item.get("ceiling") else None,
-        tags={str(key): str(value) for key, value in (item.get("tags") or {}).items()},
-    )
+    """The tenant in an item; items are made by the commands, but a hand may have edited one."""
+    try:
+        return Tenant(
+            name=name,
+            label_key=bytes(item["label_key"]),
+            floor=Tier.parse(item["floor"]) if item.get("floor") else None,
+            ceiling=Tier.parse(item["ceiling"]) if item.get("ceiling") else None,
+            tags={str(key): str(value) for key, value in (item.get("tags") or {}).items()},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NotConfigured(f"tenant {name!r} is not written as it should be: {error}") from error

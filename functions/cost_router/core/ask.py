@@ -15,6 +15,8 @@ BYTES_PER_TOKEN: Final = 4  # a planning figure for windows and dry runs, never 
 NEWER_TOKENIZER: Final = 1.3  # models from 4.7 on count about 30 % more tokens for the same text
 IMAGE_TOKENS: Final = 1_600
 DOCUMENT_TOKENS: Final = 3_000
+IMAGE_TOKENS_AT_MOST: Final = 5_000  # 4,784 on models that see high resolution; a small file can be a large picture
+PROMPT_TOKENS_ADDED: Final = 2_000  # room for what the API itself adds for tools and structured output
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,12 @@ class Ask:
 
     text: str  # of the last human turn, whole; empty when no human turn has text
     turns: int
-    characters: int  # of all text in system, messages and tool definitions
-    text_bytes: int
+    characters: int  # of all text around the ask: system, tools, other turns; the ask itself is not counted
+    text_bytes: int  # of all text
     tools: int
     images: int
     documents: int
+    paged: int  # documents whose pages, not their bytes in the body, decide how many tokens they are
     after_tool_result: bool  # the last turn answers a tool call
 
     @property
@@ -51,6 +54,13 @@ class Ask:
         text = self.text_bytes / BYTES_PER_TOKEN * (NEWER_TOKENIZER if tokenizer == "2026" else 1.0)
         return int(text) + self.images * IMAGE_TOKENS + self.documents * DOCUMENT_TOKENS
 
+    def most_tokens(self, body_bytes: int, context_window: int) -> int:
+        """Input tokens that the request cannot exceed: a token of text is at least one byte of the body."""
+        if self.paged:
+            return context_window
+        bound = body_bytes + PROMPT_TOKENS_ADDED + self.images * IMAGE_TOKENS_AT_MOST
+        return min(context_window, bound)
+
 
 def read_ask(body: Mapping[str, Any]) -> Ask:
     """The ask of a Messages API body whose `messages` is a non-empty list of objects."""
@@ -58,28 +68,31 @@ def read_ask(body: Mapping[str, Any]) -> Ask:
     turns = [message for message in messages if message.get("role") != "system"]
     human = [message for message in turns if message.get("role") == "user"]
     tools = body.get("tools")
-    blocks = [block for message in messages for block in _blocks(message.get("content"))]
+    blocks = [block for message in messages for block in _nested(message.get("content"))]
     texts = [*_texts(body.get("system")), *(text for message in messages for text in _texts(message.get("content")))]
     if isinstance(tools, list) and tools:
         texts.append(json.dumps(tools, ensure_ascii=False))
+    asked = _last_asked(human)
     return Ask(
-        text=_last_text(human),
+        text="\n".join(asked).strip(),
         turns=len(turns),
-        characters=sum(map(len, texts)),
+        characters=sum(map(len, texts)) - sum(map(len, asked)),
         text_bytes=sum(len(text.encode("utf-8", "surrogatepass")) for text in texts),
         tools=len(tools) if isinstance(tools, list) else 0,
         images=sum(block.get("type") == "image" for block in blocks),
         documents=sum(block.get("type") == "document" for block in blocks),
+        paged=sum(block.get("type") == "document" and not _written_out(block) for block in blocks),
         after_tool_result=bool(turns) and _answers_tool(turns[-1].get("content")),
     )
 
 
-def _last_text(human: list[Mapping[str, Any]]) -> str:
+def _last_asked(human: list[Mapping[str, Any]]) -> list[str]:
+    """The texts of the last human turn that has any."""
     for message in reversed(human):
-        text = "\n".join(_ask_texts(message.get("content"))).strip()
-        if text:
-            return text
-    return ""
+        texts = list(_ask_texts(message.get("content")))
+        if any(text.strip() for text in texts):
+            return texts
+    return []
 
 
 def _ask_texts(content: object) -> Iterator[str]:
@@ -92,13 +105,30 @@ def _ask_texts(content: object) -> Iterator[str]:
 
 
 def _texts(content: object) -> Iterator[str]:
-    """All text of a content value, tool calls and tool results included."""
+    """All text of a content value, tool calls, tool results and documents of text included."""
     yield from _ask_texts(content)
     for block in _blocks(content):
-        if block.get("type") == "tool_result":
+        kind = block.get("type")
+        if kind == "tool_result":
             yield from _texts(block.get("content"))
-        elif block.get("type") == "tool_use":
+        elif kind == "tool_use":
             yield json.dumps(block.get("input"), ensure_ascii=False)
+        elif kind == "document" and _written_out(block):
+            yield json.dumps(block["source"], ensure_ascii=False)
+
+
+def _written_out(document: Mapping[str, Any]) -> bool:
+    """Whether a document is text in the body, not a PDF or something to be fetched."""
+    source = document.get("source")
+    return isinstance(source, Mapping) and source.get("type") in ("text", "content")
+
+
+def _nested(content: object) -> Iterator[Mapping[str, Any]]:
+    """Blocks, and those inside tool results."""
+    for block in _blocks(content):
+        yield block
+        if block.get("type") == "tool_result":
+            yield from _nested(block.get("content"))
 
 
 def _blocks(content: object) -> list[Mapping[str, Any]]:

@@ -17,6 +17,6 @@ def full_jitter(attempt: int, chance: float, *, base: float = BASE_SECONDS, cap:
 def wait_before(attempt: int, chance: float, retry_after: float | None, *, cap: float = CAP_SECONDS) -> float:
     """Seconds to wait after failed attempt number `attempt`.
 
-    Never less than the server asked for; the jitter on top keeps callers that failed together from coming back together.
+    Never less than the server asked for; the jitter on top keeps callers that failed together from coming back so.
     """
     return (retry_after or 0.0) + full_jitter(attempt, chance, cap=cap)

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -25,7 +26,8 @@ SHORTEST_CALL: Final = 0.05  # seconds; with less than this left a call is not b
 class Patience:
     """How hard a call is tried before the next tier is, or the caller gets the error."""
 
-    retries: int
+    retries: int  # of one call
+    failures: int  # of those retries, how many for other failures than limits: such calls may have been paid for
     longest_wait: float  # seconds; the call is not retried when Claude asks for more
     fall_back: bool
 
@@ -35,9 +37,9 @@ class Patience:
         return soon and error.passes_with_time and error.failure is not Failure.TIMEOUT
 
 
-INTERACTIVE: Final = Patience(retries=1, longest_wait=2.0, fall_back=True)
+INTERACTIVE: Final = Patience(retries=1, failures=1, longest_wait=2.0, fall_back=True)
 # Jobs have time: they wait for the right tier instead of taking a lesser one.
-QUEUED: Final = Patience(retries=1_000, longest_wait=60.0, fall_back=False)
+QUEUED: Final = Patience(retries=1_000, failures=1, longest_wait=60.0, fall_back=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Call:
 
     model: Model
     body: Mapping[str, Any]
-    body_bytes: int
+    headers: Mapping[str, str]
+    most_prompt_tokens: int
     max_tokens: int
     purpose: str
     cause: str
@@ -72,17 +75,24 @@ class Caller:
     clock: Clock
     chance: Chance
 
-    async def persist(self, call: Call, trip: Trip, deadline: float, patience: Patience) -> Reply:
-        """Claude's reply, after as many tries as `patience` and the deadline allow; raises as `call` does."""
-        attempt = 0
+    async def persist(
+        self, call: Call, trip: Trip, deadline: float, patience: Patience, *, each: float = math.inf
+    ) -> Reply:
+        """Claude's reply, after as many tries as `patience` and the deadline allow; raises as `call` does.
+
+        each: seconds that a single try may take.
+        """
+        attempt = failures = 0
         while True:
             attempt += 1
             try:
-                return await self.call(call, trip, deadline)
+                return await self.call(call, trip, min(deadline, self.clock.monotonic() + each))
             except UpstreamError as error:
+                failures += not error.is_limit
                 wait = wait_before(attempt, self.chance.fraction(), error.retry_after, cap=patience.longest_wait)
                 in_time = self.clock.monotonic() + wait + SHORTEST_CALL < deadline
-                if attempt > patience.retries or not in_time or not patience.covers(error):
+                exhausted = attempt > patience.retries or failures > patience.failures
+                if exhausted or not in_time or not patience.covers(error):
                     raise
                 await self.clock.sleep(wait)
 
@@ -97,25 +107,30 @@ class Caller:
             raise DeadlinePassed("the deadline of the request has passed")
         at = self.clock.now()
         bound = pricing.upper_bound(
-            call.model, body_bytes=call.body_bytes, max_tokens=call.max_tokens, on=at.date()
+            call.model, prompt_tokens=call.most_prompt_tokens, max_tokens=call.max_tokens, on=at.date()
         )
-        entries = trip.trail.entries
         try:
-            reply = await self.claude.send(call.body, trip.request.headers, left)
+            reply = await self.claude.send(call.body, call.headers, left)
         except UpstreamError as error:
             trip.record.rate_limits += error.is_limit
             if error.maybe_billed:
-                trip.record.ambiguous += 1
-                flags = (ledger.AMBIGUOUS,)
-                entries.append(self._entry(call, trip, at, Usage(), bound, Decimal(0), error.request_id, flags))
+                self._enter_bound(call, trip, at, bound, error.request_id)
+            raise
+        except asyncio.CancelledError:  # whoever waited has gone; Claude may have been working all the same
+            self._enter_bound(call, trip, at, bound, None)
             raise
         cost = pricing.cost(call.model, reply.usage, on=at.date())
         baseline = pricing.cost(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
-        entries.append(self._entry(call, trip, at, reply.usage, cost, baseline, reply.request_id, ()))
+        trip.trail.entries.append(self._entry(call, trip, at, reply.usage, cost, baseline, reply.request_id, ()))
         return reply
 
+    def _enter_bound(self, call: Call, trip: Trip, at: dt.datetime, bound: Decimal, request_id: str | None) -> None:
+        trip.record.ambiguous += 1
+        flags = (ledger.AMBIGUOUS,)
+        trip.trail.entries.append(self._entry(call, trip, at, Usage(), bound, Decimal(0), request_id, flags))
+
     @staticmethod
-    def _entry(  # noqa: PLR0913  the columns of a ledger row
+    def _entry(  # noqa: PLR0913, PLR0917  the columns of a ledger row
         call: Call,
         trip: Trip,
         at: dt.datetime,

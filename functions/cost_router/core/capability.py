@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from cost_router.core.ask import Ask
 from cost_router.core.catalogue import Model
-from cost_router.core.errors import InvalidRequest
+from cost_router.core.errors import InvalidRequest, quoted
 
-# Fields that multiply the bill in ways the ledger does not price yet. Refusing them by name is better than a wrong figure.
+# Fields that change the bill in ways not priced here yet. Refusing them by name is better than a wrong figure.
 UNPRICED_FIELDS: Final = {
     "speed": frozenset({"standard"}),
     "inference_geo": frozenset[str](),
@@ -42,7 +42,7 @@ def check_output_limit(models: Iterable[Model], max_tokens: int) -> None:
     largest = max(models, key=lambda model: model.max_output_tokens)
     if max_tokens > largest.max_output_tokens:
         raise InvalidRequest(
-            f"max_tokens: {max_tokens} > {largest.max_output_tokens}, "
+            f"max_tokens: {quoted(max_tokens)} > {largest.max_output_tokens}, "
             f"which is the maximum allowed number of output tokens for {largest.id}"
         )
 
@@ -55,10 +55,10 @@ def check_billing_fields(body: Mapping[str, Any]) -> None:
             accepted = f"accepted: {', '.join(sorted(free))}, or leave it out" if free else "leave it out"
             raise InvalidRequest(f"{name}: it changes the price of the call, which is not priced here yet; {accepted}")
     for place, tool in enumerate(body.get("tools") or ()):
-        kind = tool.get("type", "custom")
+        kind = tool.get("type") or "custom"
         if kind != "custom" and not str(kind).startswith(UNBILLED_TOOLS):
             raise InvalidRequest(
-                f"tools.{place}.type: {kind!r} may be billed apart from tokens, which is not priced here yet; "
+                f"tools.{place}.type: {quoted(kind)} may be billed apart from tokens, which is not priced here yet; "
                 "accepted: custom tools, and the bash, text editor, computer and memory tools"
             )
 
@@ -68,7 +68,7 @@ def adapt(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
 
     A missing `model` is put first. `thinking: disabled` is dropped for models that always think (a 400 otherwise).
     """
-    adapted = {"model": model.id, **body}
+    adapted = dict(body) if "model" in body else {"model": model.id, **body}
     adapted["model"] = model.id
     thinking = body.get("thinking")
     if model.thinking == "always_on" and isinstance(thinking, Mapping) and thinking.get("type") == "disabled":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from cost_router.core.errors import UnknownModel
+from cost_router.core.errors import UnknownModel, quoted
 from cost_router.core.words import AUTO, TIER_WORDS, Tier
 
 
@@ -64,7 +64,7 @@ class Catalogue:
         self._models = {id_: _model(id_, row) for id_, row in data["models"].items()}
         self._by_name: dict[str, Model] = dict(self._models)
         for id_, row in data["models"].items():
-            self._by_name.update({alias: self._models[id_] for alias in row["aliases"]})
+            self._by_name.update(dict.fromkeys(row["aliases"], self._models[id_]))
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Catalogue:
             return self._by_name[name]
         except KeyError:
             accepted = ", ".join((AUTO, *TIER_WORDS, *self._models))
-            raise UnknownModel(f"model: {name!r} is not known here; accepted: {accepted}") from None
+            raise UnknownModel(f"model: {quoted(name)} is not known here; accepted: {accepted}") from None
 
     def lineup(self, name: str, data: Mapping[str, Any]) -> Lineup:
         """The lineup called `name` in the content of `data/lineups.json`; raises `ValueError` when there is none."""

@@ -18,7 +18,9 @@ import enum
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+QUOTED: Final = 80
 
 
 class RouterError(Exception):
@@ -98,6 +100,7 @@ class UpstreamError(RouterError):
 
     status: HTTP status, None when there was no answer. body: the error as Claude sent it, None when there was none.
     retry_after: seconds, as the answer's header says. maybe_billed: the call may have been paid for, usage unknown.
+    account: the account is at fault, not the request: its key, permissions, billing or spend limit.
     """
 
     failure: Failure
@@ -106,6 +109,7 @@ class UpstreamError(RouterError):
     request_id: str | None = None
     retry_after: float | None = None
     maybe_billed: bool = False
+    account: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -120,6 +124,12 @@ class UpstreamError(RouterError):
     def is_limit(self) -> bool:
         """Whether Claude asked to slow down: such a call was not billed and counts as no attempt."""
         return self.failure in {Failure.RATE_LIMITED, Failure.OVERLOADED}
+
+
+def quoted(value: object) -> str:
+    """A value as a message may show it: never more than `QUOTED` characters."""
+    text = repr(value)
+    return text if len(text) <= QUOTED else f"{text[: QUOTED - 3]}..."
 
 
 def anthropic_shape(error: RouterError) -> Mapping[str, Any]:

@@ -6,7 +6,15 @@ from typing import Any, Final
 
 from cost_router.core.backoff import wait_before
 from cost_router.core.calls import QUEUED
-from cost_router.core.errors import DeadlinePassed, Failure, InvalidRequest, NotConfigured, RouterError, UpstreamError, anthropic_shape
+from cost_router.core.errors import (
+    DeadlinePassed,
+    Failure,
+    InvalidRequest,
+    NotConfigured,
+    RouterError,
+    UpstreamError,
+    anthropic_shape,
+)
 from cost_router.core.ports import Attempts, Chance, Clock, Results
 from cost_router.core.pricing import dollars
 from cost_router.core.record import Record
@@ -16,9 +24,9 @@ from cost_router.core.router import Answer, Router
 ATTEMPTS: Final = 5  # failures of Claude's side, other than limits, after which a job is failed
 LONGEST_WAIT: Final = 900.0  # seconds that a job is put back for
 SHORTEST_WAIT: Final = 5.0
-# The account, not the job, is at fault: the job waits until somebody has mended it.
-ACCOUNT_STATUSES: Final = frozenset({401, 402, 403, 429})
 DIRECT: Final = "direct"
+REFUSED: Final = 400
+UNANSWERED: Final = 504
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +75,18 @@ class JobRunner:
             record.outcome = "already_done"
             return Finished(failed=False)
         if job.answer_by and job.answer_by <= self.clock.now():
-            error = InvalidRequest(f"answer_by: {job.answer_by.isoformat()!r} had passed before the job was started")
+            error = InvalidRequest(
+                f"router.answer_by: {job.answer_by.isoformat()!r} had passed before the job was started"
+            )
             return await self.fail(job.group, job.custom_id, error, record)
+        return await self._answer(job, record)
+
+    async def _answer(self, job: Job, record: Record) -> Finished | Deferred:
         try:
             answer = await self.router.answer(job.request, record, QUEUED)
-        except DeadlinePassed:
-            return Deferred(self._wait(job, None))
+        except DeadlinePassed as error:
+            # Nothing was lost while the job waited for its turn; a call given up on may have been paid for.
+            return await self._count(job, error, record) if record.ambiguous else Deferred(self._wait(job, None))
         except NotConfigured as error:  # the operator's to mend; the jobs wait
             self.router.telemetry.note("not_configured", error=str(error))
             return Deferred(LONGEST_WAIT)
@@ -83,23 +97,35 @@ class JobRunner:
         await self.results.put(job.group, job.custom_id, succeeded(job.custom_id, answer))
         return Finished(failed=False)
 
-    async def fail(
-        self, group: str, custom_id: str, error: RouterError, record: Record | None = None
-    ) -> Finished:
+    async def reject(self, group: str, custom_id: str, error: RouterError, record: Record) -> Finished:
+        """`fail` for a message that is no job; it must not overwrite the result of the job whose name it bears."""
+        if await self.results.exists(group, custom_id):
+            record.outcome = "already_done"
+            return Finished(failed=False)
+        return await self.fail(group, custom_id, error, record)
+
+    async def fail(self, group: str, custom_id: str, error: RouterError, record: Record) -> Finished:
         """Keep a result that says why the job failed; raises `StoreError`."""
-        await self.results.put(group, custom_id, errored(custom_id, error, record))
+        result = errored(custom_id, error, record)
+        record.status = _status(error)
+        record.error = str(result["result"]["error"]["error"].get("type"))
+        await self.results.put(group, custom_id, result)
         return Finished(failed=True)
 
     async def _upstream_failed(self, job: Job, error: UpstreamError, record: Record) -> Finished | Deferred:
         if error.is_limit:
             return Deferred(self._wait(job, error.retry_after))
+        if error.account:  # the job is not at fault: it waits until somebody has mended the account
+            return Deferred(LONGEST_WAIT)
         if error.failure is Failure.REJECTED:
-            if error.status in ACCOUNT_STATUSES:
-                return Deferred(LONGEST_WAIT)
             return await self.fail(job.group, job.custom_id, error, record)
+        return await self._count(job, error, record)
+
+    async def _count(self, job: Job, error: RouterError, record: Record) -> Finished | Deferred:
+        """Put the job back after a failure, but not for ever."""
         if await self.attempts.failed(job.group, job.custom_id, self.clock.now()) >= ATTEMPTS:
             return await self.fail(job.group, job.custom_id, error, record)
-        return Deferred(self._wait(job, error.retry_after))
+        return Deferred(self._wait(job, error.retry_after if isinstance(error, UpstreamError) else None))
 
     def _wait(self, job: Job, retry_after: float | None) -> float:
         wait = wait_before(job.receive_count + 4, self.chance.fraction(), retry_after, cap=LONGEST_WAIT)
@@ -124,9 +150,19 @@ def succeeded(custom_id: str, answer: Answer) -> dict[str, Any]:
     }
 
 
-def errored(custom_id: str, error: RouterError, record: Record | None) -> dict[str, Any]:
+def errored(custom_id: str, error: RouterError, record: Record) -> dict[str, Any]:
     """The result of a failed job: a line of Anthropic's batch results, plus what it cost all the same."""
-    router: dict[str, Any] = {"lane": DIRECT}
-    if record:
-        router |= {"label": record.label, "cause": record.cause, "cost_usd": dollars(record.bill.cost_usd)}
+    router = {
+        "label": record.label,
+        "cause": record.cause,
+        "cost_usd": dollars(record.bill.cost_usd),
+        "lane": DIRECT,
+    }
     return {"custom_id": custom_id, "result": {"type": "errored", "error": anthropic_shape(error)}, "router": router}
+
+
+def _status(error: RouterError) -> int:
+    """The status for the log and for the count of errors: whose fault it was."""
+    if isinstance(error, UpstreamError):
+        return error.status or UNANSWERED
+    return UNANSWERED if isinstance(error, DeadlinePassed) else REFUSED

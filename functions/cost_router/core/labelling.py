@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from cost_router.core.ask import Ask
+from cost_router.core.ask import PROMPT_TOKENS_ADDED, Ask
 from cost_router.core.calls import Call, Caller, Patience, Trip
 from cost_router.core.catalogue import Model
 from cost_router.core.errors import DeadlinePassed, StoreError, UpstreamError
@@ -121,7 +121,8 @@ class Labeller:
         call = Call(
             model=self.model,
             body=body,
-            body_bytes=len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")),
+            headers={},  # the caller's betas are not the classifier's
+            most_prompt_tokens=len(json.dumps(body)) + PROMPT_TOKENS_ADDED,
             max_tokens=ANSWER_TOKENS,
             purpose=CLASSIFIER,
             cause=CLASSIFIER,
@@ -133,7 +134,7 @@ class Labeller:
                 deadline = min(request.deadline, began + self.deadline_seconds)
                 reply = await self.caller.call(call, trip, deadline)
             else:
-                reply = await self.caller.persist(call, trip, request.deadline, patience)
+                reply = await self.caller.persist(call, trip, request.deadline, patience, each=self.deadline_seconds)
         except (UpstreamError, DeadlinePassed) as error:
             if isinstance(error, UpstreamError) and error.is_limit and not patience.fall_back:
                 raise

@@ -1,7 +1,7 @@
 """Which tier a request runs on: one pure function, in the precedence of DESIGN section 7.
 
-Capability > floors (highest wins) > ceilings (lowest wins) > pinned choice > the label's tier. What contradicts itself is
-refused by name, never resolved silently. The bounds of the decision hold for its fallbacks too.
+Capability > floors (highest wins) > ceilings (lowest wins) > pinned choice > the label's tier. What contradicts itself
+is refused by name, never resolved silently. The bounds of the decision hold for its fallbacks too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -73,7 +73,7 @@ def decide(
     return Decision(choice, tuple(_fallbacks(choice, lineup, allowed)))
 
 
-def _choose(
+def _choose(  # noqa: PLR0913, PLR0917  all that a decision rests on
     wish: Wish, lineup: Lineup, allowed: list[Tier], floor: Bound, ceiling: Bound, unable: Mapping[str, str]
 ) -> Choice:
     model = wish.model or lineup.models[wish.tier]
@@ -98,7 +98,7 @@ def _nobody(lineup: Lineup, floor: Bound, ceiling: Bound, unable: Mapping[str, s
     if any(tier > ceiling.tier and lineup.models[tier].id not in unable for tier in Tier):
         return RuleRefused(
             ceiling.rule,
-            f"{ceiling.rule} allows {ceiling.tier.word} at the most, which cannot take this request ({', '.join(rules)})",
+            f"{ceiling.rule} allows {ceiling.tier.word} at the most, which cannot take this: {', '.join(rules)}",
         )
     return InvalidRequest(
         f"no model from {floor.tier.word} to {ceiling.tier.word} can take this request: {', '.join(rules)}"

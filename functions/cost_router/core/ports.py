@@ -27,8 +27,11 @@ class Reply:
 class Claude(Protocol):
     """The Messages API."""
 
-    async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float) -> Reply:
-        """One call, never retried, given up after `timeout` seconds in total; raises `UpstreamError`."""
+    async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Reply:
+        """One call, never retried, given up after `seconds` in total; raises `UpstreamError`.
+
+        Before anything is sent it may raise `InvalidRequest`, `NotConfigured` and `StoreError`.
+        """
 
 
 class LabelStore(Protocol):
@@ -52,7 +55,7 @@ class Ledger(Protocol):
 
 
 class Tenants(Protocol):
-    """Keys and policies. Both methods raise `StoreError`."""
+    """Keys and policies. Both methods raise `StoreError`, and `NotConfigured` for a tenant that cannot be read."""
 
     async def by_key(self, key_hash: str) -> Tenant | None:
         """The tenant whose gateway key has this SHA-256, unless the key or the tenant is disabled."""

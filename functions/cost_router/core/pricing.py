@@ -54,14 +54,14 @@ def cost(model: Model, usage: Usage, *, on: dt.date, processing: str = REALTIME)
 
 
 def upper_bound(
-    model: Model, *, body_bytes: int, max_tokens: int, on: dt.date, processing: str = REALTIME
+    model: Model, *, prompt_tokens: int, max_tokens: int, on: dt.date, processing: str = REALTIME
 ) -> Decimal:
     """The most that a call can cost before it is made, in US dollars.
 
-    A token is at least one byte of the body, so its length bounds the input; the dearest input bucket is a 1-hour cache
-    write. The same bound is booked when a call may have been paid for but no usage came back.
+    prompt_tokens: a number that the prompt cannot exceed. The dearest input bucket is a 1-hour cache write. The same
+    bound is booked when a call may have been paid for but no usage came back.
     """
-    usage = Usage(cache_creation_1h_input_tokens=body_bytes, output_tokens=max_tokens)
+    usage = Usage(cache_creation_1h_input_tokens=prompt_tokens, output_tokens=max_tokens)
     return cost(model, usage, on=on, processing=processing)
 
 

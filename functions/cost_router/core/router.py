@@ -61,7 +61,7 @@ class Router:
             decision, label = await self._decide(trip, patience)
             choice, reply = await self._serve(decision, label, trip, patience)
         finally:
-            budget = await self._book(trip)
+            budget = await self._settle(trip)
         _fill(record, choice, reply)
         return Answer(reply, choice, label, trip.trail.bill, budget)
 
@@ -71,7 +71,7 @@ class Router:
         try:
             decision, label = await self._decide(trip, INTERACTIVE)
         finally:
-            await self._book(trip)
+            await self._settle(trip)
         model = decision.choice.model
         record.model, record.tier, record.cause = model.id, decision.choice.tier, decision.choice.cause
         tokens = request.ask.estimated_tokens(model.tokenizer)
@@ -136,7 +136,8 @@ class Router:
         return Call(
             model=choice.model,
             body=capability.adapt(request.body, choice.model),
-            body_bytes=request.body_bytes + len(choice.model.id),
+            headers=request.headers,
+            most_prompt_tokens=request.ask.most_tokens(request.body_bytes, choice.model.context_window),
             max_tokens=request.max_tokens,
             purpose=ANSWER,
             cause=choice.cause,
@@ -144,9 +145,17 @@ class Router:
             baseline=self.lineup.baseline,
         )
 
+    async def _settle(self, trip: Trip) -> Budget | None:
+        """Book the trip and let its other writes end; the booking does not depend on them."""
+        try:
+            return await self._book(trip)
+        finally:
+            for outcome in await asyncio.gather(*trip.pending, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    self.telemetry.defect(trip.request.id, outcome)
+
     async def _book(self, trip: Trip) -> Budget | None:
         """Write the trip's entries; what cannot be written goes to the log, whole, so that no payment is lost."""
-        await asyncio.gather(*trip.pending)
         entries = trip.trail.entries
         trip.record.bill = trip.trail.bill
         if not entries:

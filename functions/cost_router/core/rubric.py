@@ -40,7 +40,7 @@ class Rubric:
         return cls(version=version, system="\n".join(lines))
 
     def question(self, ask: Ask, model: Model, nonce: str) -> dict[str, Any]:
-        """The body of the classifier call. The excerpt is escaped and fenced by a nonce: it is data, not instruction."""
+        """The body of the classifier call; the excerpt is escaped and fenced by a nonce: data, not instruction."""
         fence = f"request-{nonce}"
         body: dict[str, Any] = {
             "model": model.id,
@@ -66,7 +66,8 @@ def _escape(text: str) -> str:
 
 def read_label(message: Mapping[str, Any]) -> Label | None:
     """The label in the classifier's answer, None when it holds none."""
-    for block in message.get("content") or ():
+    content = message.get("content")
+    for block in content if isinstance(content, list) else ():
         if isinstance(block, Mapping) and block.get("type") == "text":
             try:
                 return Label(json.loads(block["text"])["label"])

@@ -5,16 +5,18 @@ On AWS it runs under uvicorn behind the Lambda Web Adapter, in the emulator and 
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as HttpRoute
 
 from cost_router import __version__
 from cost_router.contract import HEALTH_PATH
-from cost_router.core.errors import RequestTooLarge, RouterError, StoreError
+from cost_router.core.errors import InvalidRequest, RequestTooLarge, RouterError, StoreError, quoted
 from cost_router.core.record import Record
 from cost_router.core.request import Request
 from cost_router.core.router import Router
@@ -22,8 +24,9 @@ from cost_router.core.words import Tier
 from cost_router.handlers import replies
 from cost_router.handlers.auth import authenticate
 from cost_router.handlers.hints import parse_hints
-from cost_router.handlers.schemas import parse_json, parse_message
+from cost_router.handlers.schemas import parse_message
 from cost_router.handlers.settings import RouterSettings
+from cost_router.handlers.strict_json import parse_json
 from cost_router.handlers.wiring import Outside
 
 FORWARDED: Final = ("anthropic-version", "anthropic-beta")
@@ -64,8 +67,9 @@ class FrontDoor:
         """Unknown paths and methods, in Anthropic's shape."""
         record = self._record("nobody", "request")
         status = getattr(error, "status_code", 404)
-        kind = "not_found_error" if status == 404 else "invalid_request_error"
-        message = f"{http.method} {http.url.path} is not served; accepted: POST /v1/messages, POST /v1/route, GET /health"
+        kind = "not_found_error" if status == HTTPStatus.NOT_FOUND else "invalid_request_error"
+        asked = quoted(f"{http.method} {http.scope['path']}")
+        message = f"{asked} is not served; accepted: POST /v1/messages, POST /v1/route, GET /health"
         return replies.plain_error(status, kind, message, record)
 
     async def _serve(self, http: HttpRequest, kind: str, answerer: Answerer) -> Response:
@@ -73,12 +77,15 @@ class FrontDoor:
         began = self.out.clock.monotonic()
         record = self._record("nobody", kind)
         try:
-            response = await answerer(await self._admit(http, record, began), record)
-        except RouterError as error:
-            response = replies.failed(error, record)
-        except StoreError as error:
-            self.out.telemetry.note("store_failed", request_id=record.request_id, error=str(error))
-            response = replies.unavailable(record)
+            try:
+                response = await answerer(await self._admit(http, record, began), record)
+            except RouterError as error:
+                response = replies.failed(error, record)
+            except StoreError as error:
+                self.out.telemetry.note("store_failed", request_id=record.request_id, error=str(error))
+                response = replies.unavailable(record)
+            except ClientDisconnect:
+                response = replies.failed(InvalidRequest("body: the connection ended before it was whole"), record)
         except Exception as error:  # noqa: BLE001  the boundary: a defect becomes a 500 and a log line, not a lost request
             self.out.telemetry.defect(record.request_id, error)
             response = replies.broken(record)
@@ -124,7 +131,7 @@ class FrontDoor:
 def make_app(router: Router, out: Outside, settings: RouterSettings) -> Starlette:
     """The ASGI app over given parts."""
     door = FrontDoor(router, out, settings)
-    return Starlette(
+    app = Starlette(
         routes=[
             HttpRoute("/v1/messages", door.messages, methods=["POST"]),
             HttpRoute("/v1/route", door.route, methods=["POST"]),
@@ -132,3 +139,5 @@ def make_app(router: Router, out: Outside, settings: RouterSettings) -> Starlett
         ],
         exception_handlers={404: door.nowhere, 405: door.nowhere},
     )
+    app.router.redirect_slashes = False  # a redirect would be the one reply that is not in Anthropic's shape
+    return app

@@ -12,7 +12,7 @@ ACCEPTED: Final = "accepted: a gateway key as 'Authorization: Bearer KEY' or 'x-
 
 
 def key_hash(key: str) -> str:
-    """What the `tenants` table knows of a key. Keys are random 256-bit strings, so a plain SHA-256 cannot be guessed."""
+    """What the `tenants` table knows of a key. Keys are 256 random bits, so that a plain SHA-256 cannot be guessed."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

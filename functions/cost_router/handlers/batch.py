@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from cost_router.core.errors import InvalidRequest, StoreError
-from cost_router.core.jobs import Deferred, Finished, Job, JobRunner
+from cost_router.core.errors import InvalidRequest, NotConfigured, StoreError
+from cost_router.core.jobs import LONGEST_WAIT, Deferred, Finished, Job, JobRunner
 from cost_router.core.record import Record
 from cost_router.core.request import Request, Tenant
 from cost_router.handlers.jobs import JobBody, job_address, parse_job
@@ -69,10 +69,14 @@ class QueueDoor:
                 await self.queue.defer(message["receiptHandle"], outcome.seconds)
             record.outcome = record.outcome or _word(outcome)
             stays = isinstance(outcome, Deferred)
+        except StoreError as error:
+            self.out.telemetry.note("store_failed", request_id=record.request_id, error=str(error))
+            record.status, record.outcome = 503, "deferred"
+            stays = await self._put_back(message)
         except Exception as error:  # noqa: BLE001  the boundary: a defect must not take the other jobs with it
             self.out.telemetry.defect(record.request_id, error)
-            record.status, record.outcome = 500, "deferred"
             stays = await self._after_defect(message, group, custom_id, error)
+            record.status, record.outcome = 500, "deferred" if stays else "failed"
         record.latency_ms = (self.out.clock.monotonic() - began) * 1000
         self.out.telemetry.done(record)
         return stays
@@ -81,28 +85,39 @@ class QueueDoor:
         group, custom_id = job_address(message["body"], str(message["messageId"]))
         try:
             body = parse_job(message["body"])
-            tenant = await self.out.tenants.by_name(body.tenant)
-            if tenant is None:
-                raise InvalidRequest(f"router.tenant: {body.tenant!r} is unknown or disabled; accepted: a known tenant")
+            tenant = await self._tenant(body.tenant)
         except InvalidRequest as error:
-            record.error = error.kind
-            return await self.runner.fail(group, custom_id, error, record)
+            return await self.runner.reject(group, custom_id, error, record)
+        except NotConfigured as error:  # a tenant that an operator has to mend
+            self.out.telemetry.note("not_configured", error=str(error))
+            return Deferred(LONGEST_WAIT)
         job = _job(message, body, tenant, record, deadline)
         record.tenant, record.tags = tenant.name, job.request.tags
         return await self.runner.run(job, record)
 
-    async def _after_defect(
-        self, message: Mapping[str, Any], group: str, custom_id: str, error: Exception
-    ) -> bool:
+    async def _tenant(self, name: str) -> Tenant:
+        tenant = await self.out.tenants.by_name(name)
+        if tenant is None:
+            raise InvalidRequest(f"router.tenant: {name!r} is unknown or disabled; accepted: a known tenant")
+        return tenant
+
+    async def _after_defect(self, message: Mapping[str, Any], group: str, custom_id: str, error: Exception) -> bool:
         """Try a job again that made the function fail, a few times; then set it aside with the reason."""
         try:
             failures = await self.runner.attempts.failed(group, custom_id, self.out.clock.now())
-            if failures >= MOST_DEFECTS and not isinstance(error, StoreError):
+            if failures >= MOST_DEFECTS:
                 await self.queue.set_aside(message["body"], f"{type(error).__name__} after {failures} attempts")
                 return False
-            await self.queue.defer(message["receiptHandle"], DEFECT_WAIT)
         except StoreError as store_error:
-            self.out.telemetry.note("queue_store_failed", error=str(store_error))  # its visibility timeout ends by itself
+            self.out.telemetry.note("store_failed", error=str(store_error))
+        return await self._put_back(message)
+
+    async def _put_back(self, message: Mapping[str, Any]) -> bool:
+        """Show the message again in a while; when even that fails, its visibility timeout ends by itself."""
+        try:
+            await self.queue.defer(message["receiptHandle"], DEFECT_WAIT)
+        except StoreError as error:
+            self.out.telemetry.note("store_failed", error=str(error))
         return True
 
 

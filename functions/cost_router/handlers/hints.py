@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from cost_router.core.errors import InvalidRequest
+from cost_router.core.errors import InvalidRequest, quoted
 from cost_router.core.request import Hints
-from cost_router.core.words import Tier
-from cost_router.handlers.schemas import quoted
+from cost_router.core.words import TIER_WORDS, Tier
 
 HINT_FIELDS: Final = ("floor", "ceiling", "tags", "cache")
 HEADER_PREFIX: Final = "x-router-"
@@ -15,12 +14,14 @@ NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 MOST_TAGS: Final = 10
 
 
-def parse_hints(router: Mapping[str, Any], headers: Mapping[str, str], accepted: tuple[str, ...] = HINT_FIELDS) -> Hints:
+def parse_hints(
+    router: Mapping[str, Any], headers: Mapping[str, str], accepted: tuple[str, ...] = HINT_FIELDS
+) -> Hints:
     """The hints in the body's `router` object and in `x-router-*` headers, which win. Raises `InvalidRequest`."""
     found: dict[str, Any] = {}
     for name, value in router.items():
         if name not in accepted:
-            raise InvalidRequest(f"router.{name}: unknown; accepted: {', '.join(accepted)}")
+            raise InvalidRequest(f"router: {quoted(name)} is unknown; accepted: {', '.join(accepted)}")
         if name in HINT_FIELDS:
             found[name] = _READERS[name](f"router.{name}", value)
     for header, value in headers.items():
@@ -42,9 +43,9 @@ def parse_hints(router: Mapping[str, Any], headers: Mapping[str, str], accepted:
 
 def _tier(name: str, value: object) -> Tier:
     try:
-        return Tier.parse(value if isinstance(value, str) else repr(value))
-    except ValueError as error:
-        raise InvalidRequest(f"{name}: {error}") from None
+        return Tier.parse(str(value))
+    except ValueError:
+        raise InvalidRequest(f"{name}: {quoted(value)}; accepted: {', '.join(TIER_WORDS)}") from None
 
 
 def _tags(name: str, value: object) -> dict[str, str]:

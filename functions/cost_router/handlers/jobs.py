@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cost_router.contract import DEFAULT_TENANT
-from cost_router.core.errors import InvalidRequest
+from cost_router.core.errors import InvalidRequest, quoted
 from cost_router.core.request import Hints
 from cost_router.core.words import AUTO
 from cost_router.handlers.hints import HINT_FIELDS, NAME, parse_hints
-from cost_router.handlers.schemas import MessageBody, kind_of, parse_json, parse_message, quoted
+from cost_router.handlers.schemas import MessageBody, parse_message
+from cost_router.handlers.strict_json import kind_of, parse_json
 
 JOB_FIELDS: Final = (*HINT_FIELDS, "tenant", "group", "lane", "answer_by")
 JOB_MEMBERS: Final = ("custom_id", "params", "router")
@@ -37,13 +38,15 @@ def parse_job(raw: str) -> JobBody:
     value = parse_json(raw)
     unknown = [name for name in value if name not in JOB_MEMBERS]
     if unknown:
-        raise InvalidRequest(f"{unknown[0]}: unknown; accepted: {', '.join(JOB_MEMBERS)}")
+        raise InvalidRequest(f"body: {quoted(unknown[0])} is unknown; accepted: {', '.join(JOB_MEMBERS)}")
     custom_id = value.get("custom_id")
     if not isinstance(custom_id, str) or not CUSTOM_ID.fullmatch(custom_id):
         raise InvalidRequest(f"custom_id: {quoted(custom_id)}; accepted: a string matching ^{CUSTOM_ID.pattern}$")
     router, params = value.get("router", {}), value.get("params")
     if not isinstance(params, dict):
         raise InvalidRequest(f"params: it is {kind_of(params)}; accepted: a Messages API body")
+    if "router" in params:
+        raise InvalidRequest("params.router: the hints of a job stand beside params; accepted: router at the top")
     if not isinstance(router, dict):
         raise InvalidRequest(f"router: it is {kind_of(router)}; accepted: an object with {', '.join(JOB_FIELDS)}")
     lane = router.get("lane", "direct")

@@ -1,4 +1,4 @@
-"""What goes out: answers with the router's headers, and every error as HTTP in Anthropic's shape. Only this file maps."""
+"""What goes out: answers with the router's headers, and every error as HTTP in Anthropic's shape; mapped only here."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -77,7 +77,9 @@ def failed(error: RouterError, record: Record) -> Response:
 def unavailable(record: Record) -> Response:
     """A table could not be reached: worth another try in a moment."""
     record.status, record.error = 503, "api_error"
-    return plain_error(503, "api_error", "a table of this deployment could not be reached", record, {"retry-after": "1"})
+    return plain_error(
+        503, "api_error", "a table of this deployment could not be reached", record, {"retry-after": "1"}
+    )
 
 
 def broken(record: Record) -> Response:
@@ -104,5 +106,3 @@ def _decision_headers(record: Record) -> dict[str, str]:
         "x-router-request-id": record.request_id,
     }
     return {name: str(value) for name, value in found.items() if value}
-
-

@@ -4,14 +4,14 @@ Only what the router itself reads, and what would cost a classifier call before 
 roles and unknown fields are Claude's business and go through untouched. Messages are worded as the API words them.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cost_router.core import capability
 from cost_router.core.ask import Ask, read_ask
-from cost_router.core.errors import InvalidRequest
+from cost_router.core.errors import InvalidRequest, quoted
+from cost_router.handlers.strict_json import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +23,6 @@ class MessageBody:
     max_tokens: int
     ask: Ask
     router: Mapping[str, Any]
-
-
-def parse_json(raw: bytes | str, name: str = "body") -> dict[str, Any]:
-    """The JSON object in `raw`; raises `InvalidRequest` for anything else, without quoting the content."""
-    try:
-        value = json.loads(raw, parse_constant=_no_constant)
-        if b"\\u" in raw if isinstance(raw, bytes) else "\\u" in raw:
-            json.dumps(value, ensure_ascii=False).encode()  # lone surrogates parse, but cannot be sent on
-    except UnicodeEncodeError:
-        raise InvalidRequest(f"{name}: it holds a lone surrogate (\\ud800-\\udfff); accepted: whole characters") from None
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{name}: byte {error.start} is not UTF-8; accepted: JSON in UTF-8") from None
-    except RecursionError:
-        raise InvalidRequest(f"{name}: it is nested too deeply; accepted: a few hundred levels") from None
-    except ValueError as error:
-        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidRequest(f"{name}: not valid JSON{where}; accepted: a JSON object") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{name}: it is {kind_of(value)}; accepted: a JSON object")
-    return value
 
 
 def parse_message(value: Mapping[str, Any], *, model: str | None = None) -> MessageBody:
@@ -62,11 +42,7 @@ def parse_message(value: Mapping[str, Any], *, model: str | None = None) -> Mess
     if body.get("stream"):
         raise InvalidRequest("stream: True is not served yet; accepted: false, or leave it out")
     capability.check_billing_fields(body)
-    try:
-        ask = read_ask(body)
-    except RecursionError:
-        raise InvalidRequest("messages: they are nested too deeply; accepted: a few hundred levels") from None
-    return MessageBody(body, name, max_tokens, ask, router)
+    return MessageBody(body, name, max_tokens, read_ask(body), router)
 
 
 def _max_tokens(body: Mapping[str, Any]) -> int:
@@ -76,7 +52,7 @@ def _max_tokens(body: Mapping[str, Any]) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidRequest(f"max_tokens: {quoted(value)}; accepted: a whole number of at least 1")
     if value < 1:
-        raise InvalidRequest(f"max_tokens: {value} must be greater than or equal to 1")
+        raise InvalidRequest(f"max_tokens: {quoted(value)} must be greater than or equal to 1")
     return value
 
 
@@ -118,19 +94,3 @@ def _check_messages(body: Mapping[str, Any]) -> None:
             raise InvalidRequest(
                 f"messages.{place}.content: it is {kind_of(content)}; accepted: a string or a list of content blocks"
             )
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def kind_of(value: object) -> str:
-    """What a JSON value is, in the words of a message."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "missing or null"}
-    return names.get(type(value), "a number")
-
-
-def quoted(value: object) -> str:
-    """A value as a message may show it: never more than 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

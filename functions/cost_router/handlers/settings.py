@@ -9,6 +9,9 @@ from typing import Final
 from cost_router.contract import Env
 
 PROVIDERS: Final = ("anthropic", "aws")
+MOST_SECONDS: Final = 900.0  # Lambda's own limit
+MOST_DAYS: Final = 3_650.0
+MOST_DIGITS: Final = 12
 
 
 class BadSetting(ValueError):
@@ -35,17 +38,18 @@ class Settings:
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "Settings":
         """The settings in `env`; raises `BadSetting`."""
+        provider = _one_of(env, Env.PROVIDER, PROVIDERS)
         return cls(
             stage=_text(env, Env.STAGE),
             lineup=_text(env, Env.LINEUP),
-            provider=_one_of(env, Env.PROVIDER, PROVIDERS),
-            secret_arn=env.get(Env.SECRET_ARN, ""),
-            workspace_id=env.get(Env.WORKSPACE_ID, ""),
+            provider=provider,
+            secret_arn=_text(env, Env.SECRET_ARN) if provider == "anthropic" else "",
+            workspace_id=_text(env, Env.WORKSPACE_ID) if provider == "aws" else "",
             upstream_url=env.get(Env.UPSTREAM_URL) or None,
             labels_table=_text(env, Env.LABELS_TABLE),
             ledger_table=_text(env, Env.LEDGER_TABLE),
             tenants_table=_text(env, Env.TENANTS_TABLE),
-            label_ttl=dt.timedelta(days=_positive(env, Env.LABEL_TTL_DAYS)),
+            label_ttl=dt.timedelta(days=_positive(env, Env.LABEL_TTL_DAYS, most=MOST_DAYS)),
             daily_budget_usd=_dollars(env, Env.DAILY_BUDGET_USD),
             classifier_deadline_seconds=_positive(env, Env.CLASSIFIER_DEADLINE_SECONDS),
         )
@@ -63,7 +67,7 @@ class RouterSettings:
         """The settings in `env`; raises `BadSetting`."""
         return cls(
             deadline_seconds=_positive(env, Env.DEADLINE_SECONDS),
-            max_body_bytes=int(_positive(env, Env.MAX_BODY_BYTES)),
+            max_body_bytes=_whole(env, Env.MAX_BODY_BYTES),
         )
 
 
@@ -85,7 +89,7 @@ class BatchSettings:
             results_bucket=_text(env, Env.RESULTS_BUCKET),
             jobs_queue_url=_text(env, Env.JOBS_QUEUE_URL),
             dead_letter_queue_url=_text(env, Env.DEAD_LETTER_QUEUE_URL),
-            job_concurrency=int(_positive(env, Env.JOB_CONCURRENCY)),
+            job_concurrency=_whole(env, Env.JOB_CONCURRENCY),
         )
 
 
@@ -103,15 +107,22 @@ def _one_of(env: Mapping[str, str], name: str, accepted: tuple[str, ...]) -> str
     return value
 
 
-def _positive(env: Mapping[str, str], name: str) -> float:
+def _positive(env: Mapping[str, str], name: str, *, most: float = MOST_SECONDS) -> float:
     value = _text(env, name)
     try:
-        number = float(value)  # seconds, days, bytes: not money
+        number = float(value)  # seconds, days: not money
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
-        raise BadSetting(f"{name}={value!r}; accepted: a number above 0")
+    if not 0 < number <= most:
+        raise BadSetting(f"{name}={value!r}; accepted: a number above 0, {most:g} at the most")
     return number
+
+
+def _whole(env: Mapping[str, str], name: str) -> int:
+    value = _text(env, name)
+    if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS and int(value)):
+        raise BadSetting(f"{name}={value!r}; accepted: a whole number of at least 1")
+    return int(value)
 
 
 def _dollars(env: Mapping[str, str], name: str) -> Decimal | None:

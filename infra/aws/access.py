@@ -1,0 +1,52 @@
+"""How the functions get to Claude: a key in Secrets Manager, or the functions' own roles."""
+
+from typing import Final
+
+from aws_cdk import RemovalPolicy, SecretValue, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from cost_router.contract import SECRET_PLACEHOLDER
+from infra.aws.nag import acknowledge
+
+HOW_TO_STORE: Final = (
+    "Anthropic API key of the Claude Cost Router. "
+    "Store it with: aws secretsmanager put-secret-value --secret-id ARN --secret-string KEY"
+)
+
+
+class ClaudeAccess(Construct):
+    """`secret_arn` is empty when requests are signed with the role (provider `aws`)."""
+
+    def __init__(self, scope: Construct, id_: str, *, provider: str, workspace_id: str) -> None:
+        super().__init__(scope, id_)
+        self.workspace_id = workspace_id
+        self.secret = self._secret() if provider == "anthropic" else None
+        self.secret_arn = self.secret.secret_arn if self.secret else ""
+
+    def allow(self, function: lambda_.Function) -> None:
+        """Let a function call Claude."""
+        if self.secret:
+            actions, resource = ["secretsmanager:GetSecretValue"], self.secret.secret_arn
+        else:
+            stack = Stack.of(self)
+            actions = ["aws-external-anthropic:CreateInference"]  # POST /v1/messages
+            resource = stack.format_arn(
+                service="aws-external-anthropic", resource="workspace", resource_name=self.workspace_id
+            )
+        function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+
+    def _secret(self) -> secretsmanager.Secret:
+        secret = secretsmanager.Secret(
+            self,
+            "AnthropicKey",
+            description=HOW_TO_STORE,
+            # Not a secret yet: the functions know this text and answer with how to store the key.
+            secret_string_value=SecretValue.unsafe_plain_text(SECRET_PLACEHOLDER),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        reason = "Anthropic has no API to rotate a key; a key that an operator stores anew is read within five minutes."
+        acknowledge(secret, "AwsSolutions-SMG4", reason)
+        return secret

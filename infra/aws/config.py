@@ -1,0 +1,160 @@
+"""What an operator may choose at deploy time, read from the CDK context and checked before anything is made.
+
+`cdk deploy -c env=prod -c daily_budget_usd=50 -c alert_email=ops@example.com`, or the same names in `cdk.json` under
+"context". Values from the command line are always strings. A bad value raises `BadConfig`, which quotes it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+LINEUPS: Final = Path(__file__).parents[2] / "functions" / "cost_router" / "data" / "lineups.json"
+PROVIDERS: Final = ("anthropic", "aws")
+LOG_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 731, 1096, 1827, 3653)  # CloudWatch's own
+STREAM_SECONDS: Final = 900  # API Gateway's and Lambda's limit for a streamed answer
+BUFFERED_SECONDS: Final = 29  # API Gateway's default quota
+RAISED_SECONDS: Final = 300  # what an operator may have had that quota raised to
+# Whole numbers: least and most.
+RANGES: Final = {
+    "max_body_bytes": (1_000, 6_000_000),
+    "label_ttl_days": (1, 365),
+    "results_ttl_days": (1, 3_650),
+    "job_concurrency": (1, 100),
+    "job_functions": (2, 1_000),  # SQS's own limits on an event source's concurrency
+    "throttle_rate": (1, 10_000),
+    "throttle_burst": (1, 5_000),
+}
+OUR_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")  # CDK's own context keys have a colon, a slash or a dash
+
+
+class BadConfig(ValueError):
+    """A deploy-time value is not acceptable; the message quotes it and says what is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One environment."""
+
+    env: str = "dev"  # name of the environment: API stage, metric dimension, part of the stack's name
+    lineup: str = "current"  # a name in data/lineups.json
+    provider: str = "anthropic"  # or "aws": Claude Platform on AWS, signed with the functions' roles
+    workspace_id: str = ""  # of Claude Platform on AWS; provider aws only
+    upstream_url: str = ""  # base URL of the Claude API; empty = the SDK's own
+    streaming: bool = True  # uvicorn behind the Lambda Web Adapter; False = Mangum, buffered
+    gateway_timeout_seconds: int = 0  # 0 = 900 streaming, 29 buffered; buffered, up to 300 with a raised quota
+    deadline_seconds: int = 0  # of one HTTPS request; 0 = 30 s (streaming) or 2 s (buffered) less
+    classifier_deadline_seconds: Decimal = Decimal(3)
+    max_body_bytes: int = 5_000_000  # Lambda takes 6 MB of event, with the body escaped inside
+    label_ttl_days: int = 7
+    results_ttl_days: int = 30
+    job_concurrency: int = 5  # calls in flight in one batch invocation
+    job_functions: int = 5  # batch invocations at a time
+    throttle_rate: int = 50  # requests a second, all callers together
+    throttle_burst: int = 100
+    daily_budget_usd: Decimal | None = None  # alarms at 50, 80 and 100 %; none without a budget
+    alert_email: str = ""
+    log_retention_days: int = 30
+    retain_data: bool = True  # keep ledger, tenants and results when the stack is removed
+    domain_examples: str = ""  # path of a JSON file that adds examples to the classifier's rubric
+    local: bool = False  # bundle the source only: the emulator's interpreter has the dependencies
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from other fields, then check every field."""
+        gateway = self.gateway_timeout_seconds or (STREAM_SECONDS if self.streaming else BUFFERED_SECONDS)
+        object.__setattr__(self, "gateway_timeout_seconds", gateway)
+        object.__setattr__(self, "deadline_seconds", self.deadline_seconds or gateway - (30 if self.streaming else 2))
+        _check(self)
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> "Config":
+        """The config in a CDK context; keys that look like ours but are not are refused, so no typo goes unseen."""
+        known = {field.name for field in fields(cls)}
+        ours = {key: value for key, value in context.items() if OUR_KEY.fullmatch(key) and value is not None}
+        for key in ours.keys() - known:
+            raise BadConfig(f"context {key}={ours[key]!r}: unknown name; accepted: {', '.join(sorted(known))}")
+        return cls(**{key: _READ[str(cls.__annotations__[key])](key, value) for key, value in ours.items()})
+
+
+def _check(config: Config) -> None:
+    c = config
+    for name, (least, most) in RANGES.items():
+        _require(c, name, least <= getattr(c, name) <= most, f"{least} to {most}")
+    lineups = tuple(json.loads(LINEUPS.read_text(encoding="utf-8")))
+    _require(c, "env", re.fullmatch(r"[a-z][a-z0-9-]{0,23}", c.env), "up to 24 of a-z, 0-9 and -, a letter first")
+    _require(c, "lineup", c.lineup in lineups, ", ".join(lineups))
+    _require(c, "provider", c.provider in PROVIDERS, ", ".join(PROVIDERS))
+    fits = re.fullmatch(r"wrkspc_[A-Za-z0-9]+", c.workspace_id) if c.provider == "aws" else not c.workspace_id
+    _require(c, "workspace_id", fits, "wrkspc_... with provider aws, nothing with provider anthropic")
+    _require(c, "upstream_url", re.fullmatch(r"(https?://\S+)?", c.upstream_url), "http(s)://..., or nothing")
+    slowest = STREAM_SECONDS if c.streaming else RAISED_SECONDS
+    _require(c, "gateway_timeout_seconds", 3 <= c.gateway_timeout_seconds <= slowest, f"3 to {slowest}")  # noqa: PLR2004
+    below = c.gateway_timeout_seconds - 1
+    _require(c, "deadline_seconds", 1 <= c.deadline_seconds <= below, f"1 to {below}, before the gateway gives up")
+    longest = c.deadline_seconds
+    _require(c, "classifier_deadline_seconds", 0 < c.classifier_deadline_seconds < longest, f"above 0, below {longest}")
+    fits = c.daily_budget_usd is None or c.daily_budget_usd > 0
+    _require(c, "daily_budget_usd", fits, "dollars above 0, or nothing for no budget")
+    _require(c, "alert_email", re.fullmatch(r"([^@\s]+@[^@\s]+\.[^@\s]+)?", c.alert_email), "an address, or nothing")
+    days = ", ".join(map(str, LOG_RETENTION_DAYS))
+    _require(c, "log_retention_days", c.log_retention_days in LOG_RETENTION_DAYS, days)
+    fits = not c.domain_examples or Path(c.domain_examples).is_file()
+    _require(c, "domain_examples", fits, "path of a JSON file, or nothing")
+
+
+def _require(config: Config, name: str, holds: object, accepted: str) -> None:
+    if not holds:
+        raise BadConfig(f"context {name}={_shown(getattr(config, name))}; accepted: {accepted}")
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, Decimal) else repr(value)
+
+
+def _bool(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in {"true", "false"}:
+        return str(value).lower() == "true"
+    raise BadConfig(f"context {name}={value!r}; accepted: true, false")
+
+
+def _int(name: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if re.fullmatch(r"[0-9]{1,9}", str(value)):
+        return int(str(value))
+    raise BadConfig(f"context {name}={value!r}; accepted: a whole number")
+
+
+def _decimal(name: str, value: object) -> Decimal:
+    """Numbers of JSON arrive as floats; their shortest text is what the operator wrote."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise BadConfig(f"context {name}={value!r}; accepted: a decimal number")
+    return number
+
+
+def _optional_decimal(name: str, value: object) -> Decimal | None:
+    return None if value == "" else _decimal(name, value)
+
+
+def _str(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    raise BadConfig(f"context {name}={value!r}; accepted: text")
+
+
+_READ: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    str(bool): _bool,
+    str(int): _int,
+    str(str): _str,
+    str(Decimal): _decimal,
+    str(Decimal | None): _optional_decimal,
+}

@@ -1,0 +1,54 @@
+"""The metrics that alarms and dashboard read: ours by `contract.py`, and AWS's own."""
+
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_sqs as sqs
+
+from cost_router.contract import NAMESPACE, SERVICE_DIMENSION, SERVICE_PREFIX, TIER_DIMENSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """The metrics of one environment."""
+
+    stage: str
+    rest_api: apigateway.RestApi
+    jobs: sqs.Queue
+    dead_letter_queue: sqs.Queue
+
+    def ours(self, name: str, statistic: str, period: Duration, tier: str = "") -> cloudwatch.Metric:
+        """One of `contract.Metric`, over all tiers or of one."""
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={
+                SERVICE_DIMENSION: SERVICE_PREFIX + self.stage,
+                **({TIER_DIMENSION: tier} if tier else {}),
+            },
+            statistic=statistic,
+            period=period,
+            label=tier or None,
+        )
+
+    def server_errors(self, period: Duration) -> cloudwatch.Metric:
+        """Answers of 5xx, the gateway's own included."""
+        return self.rest_api.deployment_stage.metric_server_error(statistic="Sum", period=period)
+
+    def client_errors(self, period: Duration) -> cloudwatch.Metric:
+        """Answers of 4xx."""
+        return self.rest_api.deployment_stage.metric_client_error(statistic="Sum", period=period)
+
+    def dead_letters(self, period: Duration) -> cloudwatch.Metric:
+        """Jobs on the dead-letter queue."""
+        return self.dead_letter_queue.metric_approximate_number_of_messages_visible(statistic="Maximum", period=period)
+
+    def waiting_jobs(self, period: Duration) -> cloudwatch.Metric:
+        """Jobs on the queue."""
+        return self.jobs.metric_approximate_number_of_messages_visible(statistic="Maximum", period=period)
+
+    def oldest_job(self, period: Duration) -> cloudwatch.Metric:
+        """Age of the oldest job on the queue, in seconds."""
+        return self.jobs.metric_approximate_age_of_oldest_message(statistic="Maximum", period=period)

@@ -1,0 +1,43 @@
+"""What each function may do, action by action; no function may scan, query or delete."""
+
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+
+from cost_router.contract import DEFAULT_TENANT_KEY
+from infra.aws.nag import acknowledge
+from infra.aws.queueing import Queueing
+from infra.aws.storage import Storage
+
+
+def answer(function: lambda_.Function, storage: Storage) -> None:
+    """Label, book and know the tenant: what answering a request takes."""
+    storage.labels.grant(function, "dynamodb:GetItem", "dynamodb:PutItem")
+    # A transaction is allowed by the actions of its parts.
+    storage.ledger.grant(function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    storage.tenants.grant(function, "dynamodb:GetItem")
+
+
+def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:
+    """Drain the queue (its event source brings receive, delete and visibility), deliver, set aside."""
+    storage.jobs.grant(function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    function.add_to_role_policy(  # jobs without a tenant belong to one that is made when it is missing, and no other
+        iam.PolicyStatement(
+            actions=["dynamodb:PutItem"],
+            resources=[storage.tenants.table_arn],
+            conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [DEFAULT_TENANT_KEY]}},
+        )
+    )
+    function.add_to_role_policy(
+        iam.PolicyStatement(
+            actions=["s3:GetObject", "s3:PutObject"], resources=[storage.results.arn_for_objects("results/*")]
+        )
+    )
+    function.add_to_role_policy(  # without it a missing key is 403, as if the bucket were not ours
+        iam.PolicyStatement(actions=["s3:ListBucket"], resources=[storage.results.bucket_arn])
+    )
+    function.add_to_role_policy(
+        iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[queueing.dead_letters.queue_arn])
+    )
+    reason = "One object per job under results/, and nothing else in the bucket."
+    bucket = storage.results.stack.get_logical_id(storage.results.node.default_child)  # type: ignore[arg-type]
+    acknowledge(function.role or function, f"AwsSolutions-IAM5[Resource::<{bucket}.Arn>/results/*]", reason)

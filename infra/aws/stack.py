@@ -1,0 +1,164 @@
+"""The stack, read as a paragraph: constructs, what each function is told and may do, outputs."""
+
+from typing import Final
+
+from aws_cdk import CfnOutput, Duration, Stack, Tags
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from cost_router.contract import Env, Handler, Output
+from infra.aws import bundle, permissions
+from infra.aws.access import ClaudeAccess
+from infra.aws.api import Api, ApiStage
+from infra.aws.config import Config
+from infra.aws.dashboard import Dashboard
+from infra.aws.functions import BATCH_TIMEOUT, Batch, Router, Runtime
+from infra.aws.metrics import Metrics
+from infra.aws.monitoring import Monitoring, health_rings, spend_rings
+from infra.aws.queueing import Queueing
+from infra.aws.storage import Storage
+
+DESCRIPTION: Final = "Claude Cost Router: each request on the cheapest Claude tier that can do it."
+
+
+class CostRouterStack(Stack):
+    """Everything of one environment."""
+
+    def __init__(self, scope: Construct, id_: str, *, config: Config) -> None:
+        super().__init__(scope, id_, description=DESCRIPTION)
+        self.config = config
+        retention = log_retention(config.log_retention_days)
+        code = bundle.code(local=config.local, domain_examples=config.domain_examples)
+
+        self.storage = Storage(self, "Storage", retain=config.retain_data, results_ttl_days=config.results_ttl_days)
+        self.queueing = Queueing(self, "Queueing", function_timeout=BATCH_TIMEOUT)
+        self.access = ClaudeAccess(self, "Claude", provider=config.provider, workspace_id=config.workspace_id)
+        self.router = Router(
+            self,
+            "Router",
+            streaming=config.streaming,
+            runtime=Runtime(
+                code=code,
+                handler=Handler.ROUTER_STREAMING if config.streaming else Handler.ROUTER_BUFFERED,
+                timeout=Duration.seconds(config.gateway_timeout_seconds),
+                environment=self._environment() | self._router_environment(),
+                log_retention=retention,
+            ),
+        )
+        self.batch = Batch(
+            self,
+            "Batch",
+            queue=self.queueing.jobs,
+            max_concurrency=config.job_functions,
+            runtime=Runtime(
+                code=code,
+                handler=Handler.BATCH,
+                timeout=BATCH_TIMEOUT,
+                environment=self._environment() | self._batch_environment(),
+                log_retention=retention,
+            ),
+        )
+        self.api = self._api(self.router.alias, retention)
+        self._permit()
+        self._watch()
+        self._tell()
+        Tags.of(self).add("project", "claude-cost-router")
+        Tags.of(self).add("environment", config.env)
+
+    def _environment(self) -> dict[str, str]:
+        """What both functions are told."""
+        c, budget = self.config, self.config.daily_budget_usd
+        return {
+            Env.STAGE: c.env,
+            Env.LINEUP: c.lineup,
+            Env.PROVIDER: c.provider,
+            Env.SECRET_ARN: self.access.secret_arn,
+            Env.WORKSPACE_ID: c.workspace_id,
+            Env.UPSTREAM_URL: c.upstream_url,
+            Env.LABELS_TABLE: self.storage.labels.table_name,
+            Env.LEDGER_TABLE: self.storage.ledger.table_name,
+            Env.TENANTS_TABLE: self.storage.tenants.table_name,
+            Env.LABEL_TTL_DAYS: str(c.label_ttl_days),
+            Env.DAILY_BUDGET_USD: "" if budget is None else f"{budget:f}",
+            Env.CLASSIFIER_DEADLINE_SECONDS: f"{c.classifier_deadline_seconds:f}",
+        }
+
+    def _router_environment(self) -> dict[str, str]:
+        return {
+            Env.DEADLINE_SECONDS: str(self.config.deadline_seconds),
+            Env.MAX_BODY_BYTES: str(self.config.max_body_bytes),
+        }
+
+    def _batch_environment(self) -> dict[str, str]:
+        return {
+            Env.JOBS_TABLE: self.storage.jobs.table_name,
+            Env.RESULTS_BUCKET: self.storage.results.bucket_name,
+            Env.JOBS_QUEUE_URL: self.queueing.jobs.queue_url,
+            Env.DEAD_LETTER_QUEUE_URL: self.queueing.dead_letters.queue_url,
+            Env.JOB_CONCURRENCY: str(self.config.job_concurrency),
+        }
+
+    def _api(self, function: lambda_.IFunction, retention: logs.RetentionDays) -> Api:
+        return Api(
+            self,
+            "Api",
+            function=function,
+            stage=ApiStage(
+                name=self.config.env,
+                streaming=self.config.streaming,
+                timeout=Duration.seconds(self.config.gateway_timeout_seconds),
+                throttle_rate=self.config.throttle_rate,
+                throttle_burst=self.config.throttle_burst,
+            ),
+            log_retention=retention,
+        )
+
+    def _permit(self) -> None:
+        for function in (self.router.function, self.batch.function):
+            permissions.answer(function, self.storage)
+            self.access.allow(function)
+        permissions.run_jobs(self.batch.function, self.storage, self.queueing)
+
+    def _watch(self) -> None:
+        c, queues = self.config, self.queueing
+        metrics = Metrics(
+            stage=c.env, rest_api=self.api.rest_api, jobs=queues.jobs, dead_letter_queue=queues.dead_letters
+        )
+        rings = [*spend_rings(metrics, c.daily_budget_usd), *health_rings(metrics, c.classifier_deadline_seconds)]
+        self.monitoring = Monitoring(self, "Monitoring", rings=rings, alert_email=c.alert_email)
+        self.dashboard = Dashboard(
+            self,
+            "Dashboard",
+            metrics=metrics,
+            alarms=self.monitoring.alarms,
+            daily_budget_usd=c.daily_budget_usd,
+        )
+
+    def _tell(self) -> None:
+        outputs = {
+            Output.BASE_URL: self.api.url,
+            Output.QUEUE_URL: self.queueing.jobs.queue_url,
+            Output.DEAD_LETTER_QUEUE_URL: self.queueing.dead_letters.queue_url,
+            Output.RESULTS_BUCKET: self.storage.results.bucket_name,
+            Output.LABELS_TABLE: self.storage.labels.table_name,
+            Output.LEDGER_TABLE: self.storage.ledger.table_name,
+            Output.JOBS_TABLE: self.storage.jobs.table_name,
+            Output.TENANTS_TABLE: self.storage.tenants.table_name,
+            Output.ALERTS_TOPIC: self.monitoring.topic.topic_arn,
+            Output.ROUTER_FUNCTION: self.router.function.function_name,
+            Output.BATCH_FUNCTION: self.batch.function.function_name,
+            Output.DASHBOARD: self.dashboard.dashboard.dashboard_name,
+        }
+        if self.access.secret_arn:
+            outputs[Output.SECRET_ARN] = self.access.secret_arn
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)
+
+
+def log_retention(days: int) -> logs.RetentionDays:
+    """CDK's word for a number of days that CloudWatch Logs accepts."""
+    words = {1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS", 30: "ONE_MONTH"}
+    words |= {60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS", 180: "SIX_MONTHS", 365: "ONE_YEAR"}
+    words |= {731: "TWO_YEARS", 1096: "THREE_YEARS", 1827: "FIVE_YEARS", 3653: "TEN_YEARS"}
+    return logs.RetentionDays[words[days]]

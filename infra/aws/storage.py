@@ -1,0 +1,73 @@
+"""The four tables and the results bucket."""
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from cost_router.contract import Table
+from infra.aws.nag import acknowledge
+
+
+class Storage(Construct):
+    """Labels and jobs can be made again and go with the stack; `retain` keeps ledger, tenants and results."""
+
+    def __init__(self, scope: Construct, id_: str, *, retain: bool, results_ttl_days: int) -> None:
+        super().__init__(scope, id_)
+        policy = RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY
+        self.labels = self._passing_table("Labels", Table.LABELS_KEY)
+        self.jobs = self._passing_table("Jobs", Table.JOBS_KEY)
+        self.tenants = self._kept_table("Tenants", Table.TENANTS_KEY, None, policy)
+        self.ledger = self._kept_table("Ledger", Table.LEDGER_PK, Table.LEDGER_SK, policy)
+        self.results = self._bucket(results_ttl_days, policy)
+
+    def _passing_table(self, id_: str, key: str) -> dynamodb.Table:
+        table = dynamodb.Table(
+            self,
+            id_,
+            partition_key=_string(key),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            time_to_live_attribute=Table.TTL,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        reason = "Items live for days and are made again when they are missing: nothing to restore."
+        acknowledge(table, "AwsSolutions-DDB3", reason)
+        return table
+
+    def _kept_table(self, id_: str, key: str, sort_key: str | None, policy: RemovalPolicy) -> dynamodb.Table:
+        return dynamodb.Table(
+            self,
+            id_,
+            partition_key=_string(key),
+            sort_key=_string(sort_key) if sort_key else None,
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            removal_policy=policy,
+        )
+
+    def _bucket(self, ttl_days: int, policy: RemovalPolicy) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "Results",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    expiration=Duration.days(ttl_days), abort_incomplete_multipart_upload_after=Duration.days(1)
+                )
+            ],
+            removal_policy=policy,
+        )
+        reason = "Written by one function, read within the account; CloudTrail data events serve an audit."
+        acknowledge(bucket, "AwsSolutions-S1", reason)
+        return bucket
+
+
+def _string(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)

@@ -1,0 +1,32 @@
+"""Run every measure, print a line for each, write `.local/bench.json`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from infra.bench.measures import Measure, added_cpu, bundle_size, import_ratio
+
+FILE: Final = Path(__file__).parents[2] / ".local" / "bench.json"
+MEASURES: Final[tuple[Callable[[], list[Measure]], ...]] = (added_cpu, import_ratio, bundle_size)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    console = Console(highlight=False)
+    found: list[Measure] = []
+    for measure in MEASURES:
+        for result in measure():
+            found.append(result)
+            verdict = "" if result.target is None else ("  ok" if result.value <= result.target else "  MISSED")
+            target = "" if result.target is None else f"  target <= {result.target}"
+            console.print(f"{result.name:<28} {result.value:>10.3f} {result.unit:<6}{target}{verdict}  ({result.against})")
+    FILE.parent.mkdir(exist_ok=True)
+    FILE.write_text(json.dumps({"measures": [result.json() for result in found]}, indent=2) + "\n", encoding="utf-8")
+    console.print(f"written: {FILE.relative_to(FILE.parents[1])}")
+
+
+if __name__ == "__main__":
+    main()

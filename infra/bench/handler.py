@@ -1,0 +1,162 @@
+"""What the CPU measure runs, each in a process of its own: the bare SDK call, and the same through the router."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from cost_router.contract import Env
+
+BARE_CALL: Final = "from infra.bench.handler import bare; bare()"
+ROUTED_CALL: Final = "from infra.bench.handler import routed; routed()"
+WARM_UP: Final = 20
+BODY: Final = {"max_tokens": 64, "messages": [{"role": "user", "content": "Is 97 a prime number? Answer yes or no."}]}
+
+
+def environment(upstream_url: str) -> dict[str, str]:
+    """The variables of a router function whose stores are never reached."""
+    return {
+        Env.STAGE: "bench",
+        Env.LINEUP: "current",
+        Env.PROVIDER: "anthropic",
+        Env.SECRET_ARN: "none",
+        Env.UPSTREAM_URL: upstream_url,
+        Env.LABELS_TABLE: "none",
+        Env.LEDGER_TABLE: "none",
+        Env.TENANTS_TABLE: "none",
+        Env.LABEL_TTL_DAYS: "7",
+        Env.CLASSIFIER_DEADLINE_SECONDS: "3",
+        Env.DEADLINE_SECONDS: "27",
+        Env.MAX_BODY_BYTES: "5000000",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def bare() -> None:
+    """Print CPU milliseconds of one call of the unmodified SDK."""
+    import anthropic  # noqa: PLC0415  each process measures one thing
+
+    client = anthropic.AsyncAnthropic(api_key="bench", base_url=os.environ["BENCH_URL"], max_retries=0)
+
+    async def call() -> None:
+        await client.messages.create(model="claude-haiku-5-5", **BODY)  # type: ignore[call-overload]  # a plain body
+
+    _measure(call)
+
+
+def routed() -> None:
+    """Print CPU milliseconds of one request through the ASGI app, with every store in memory."""
+    import httpx2  # noqa: PLC0415
+    from anthropic import AsyncAnthropic  # noqa: PLC0415
+
+    from cost_router.adapters.claude import AnthropicClaude  # noqa: PLC0415
+    from cost_router.adapters.system import SystemChance, SystemClock  # noqa: PLC0415
+    from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415
+    from cost_router.core.request import Tenant  # noqa: PLC0415
+    from cost_router.handlers import wiring  # noqa: PLC0415
+    from cost_router.handlers.app import make_app  # noqa: PLC0415
+    from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415
+
+    settings = Settings.read(os.environ)
+    client = AsyncAnthropic(api_key="bench", base_url=settings.upstream_url, max_retries=0)
+
+    async def make_client() -> AsyncAnthropic:
+        return client
+
+    stores = Memory(Tenant("bench", b"k" * 32))
+    out = wiring.Outside(
+        claude=AnthropicClaude(make_client),
+        labels=stores,
+        ledger=stores,
+        tenants=stores,
+        telemetry=PowertoolsTelemetry.make("bench"),
+        clock=SystemClock(),
+        chance=SystemChance(),
+    )
+    app = make_app(wiring.router(settings, out), out, RouterSettings.read(os.environ))
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/messages",
+        "headers": [(b"x-api-key", b"bench"), (b"content-type", b"application/json")],
+        "query_string": b"",
+    }
+    body = json.dumps({"model": "auto", **BODY}).encode()
+
+    async def call() -> None:
+        status = await _ask(app, scope, body)
+        if status != httpx2.codes.OK:
+            raise SystemExit(f"the router answered {status}")
+
+    with contextlib.redirect_stdout(io.StringIO()):  # log lines and metrics are made, as in Lambda, but not shown
+        milliseconds = asyncio.run(_per_call(call))
+    sys.stdout.write(f"{milliseconds}\n")
+
+
+class Memory:
+    """Labels, ledger and tenants that cost nothing: store time is not the router's."""
+
+    def __init__(self, tenant: Any) -> None:
+        self.tenant = tenant
+        self.labels: dict[str, Any] = {}
+
+    async def get(self, key: str, _now: dt.datetime) -> Any:
+        """A label."""
+        return self.labels.get(key)
+
+    async def put(self, key: str, label: Any, _now: dt.datetime) -> None:
+        """Keep a label."""
+        self.labels[key] = label
+
+    async def book(self, _entries: Sequence[Any]) -> None:
+        """Entries are made, and dropped."""
+
+    async def spent(self, _day: str) -> Decimal:
+        """Nothing."""
+        return Decimal(0)
+
+    async def by_key(self, _key_hash: str) -> Any:
+        """The one tenant."""
+        return self.tenant
+
+    async def by_name(self, _name: str) -> Any:
+        """The one tenant."""
+        return self.tenant
+
+
+async def _ask(app: Any, scope: dict[str, Any], body: bytes) -> int:
+    """One request to an ASGI app, without a server."""
+    status = 0
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    await app(dict(scope), receive, send)
+    return status
+
+
+def _measure(call: Callable[[], Awaitable[None]]) -> None:
+    sys.stdout.write(f"{asyncio.run(_per_call(call))}\n")
+
+
+async def _per_call(call: Callable[[], Awaitable[None]]) -> float:
+    """CPU milliseconds a call, after some to warm up."""
+    for _ in range(WARM_UP):
+        await call()
+    calls = int(os.environ["BENCH_CALLS"])
+    began = time.process_time()
+    for _ in range(calls):
+        await call()
+    return (time.process_time() - began) / calls * 1000

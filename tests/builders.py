@@ -1,0 +1,449 @@
+"""Fakes shaped like the Protocols of `core/ports.py`, and builders of what goes into the rules and the entrances."""
+
+import asyncio
+import datetime as dt
+import json
+from collections import defaultdict, deque
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from starlette.applications import Starlette
+
+from cost_router.contract import Env
+from cost_router.core.ask import read_ask
+from cost_router.core.catalogue import Catalogue, Lineup, Model
+from cost_router.core.errors import Failure, StoreError, UpstreamError
+from cost_router.core.jobs import JobRunner
+from cost_router.core.ledger import Entry
+from cost_router.core.ports import Reply
+from cost_router.core.pricing import Usage
+from cost_router.core.record import Record
+from cost_router.core.request import Hints, Request, Tenant
+from cost_router.core.router import Router
+from cost_router.core.words import Label, Tier
+from cost_router.handlers import wiring
+from cost_router.handlers.app import make_app
+from cost_router.handlers.auth import key_hash
+from cost_router.handlers.batch import QueueDoor
+from cost_router.handlers.settings import RouterSettings, Settings
+
+T = TypeVar("T")
+NOW: Final = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+EASY: Final = "Is this positive? 'Great shoes.'"
+KEY: Final = "gateway-key-of-acme"
+ENV: Final[Mapping[str, str]] = {
+    Env.LINEUP: "current",
+    Env.PROVIDER: "anthropic",
+    Env.SECRET_ARN: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:anthropic",
+    Env.LABELS_TABLE: "labels",
+    Env.LEDGER_TABLE: "ledger",
+    Env.JOBS_TABLE: "jobs",
+    Env.TENANTS_TABLE: "tenants",
+    Env.RESULTS_BUCKET: "results",
+    Env.JOBS_QUEUE_URL: "http://127.0.0.1/jobs",
+    Env.DEAD_LETTER_QUEUE_URL: "http://127.0.0.1/dead",
+    Env.LABEL_TTL_DAYS: "7",
+    Env.DAILY_BUDGET_USD: "10",
+    Env.DEADLINE_SECONDS: "25",
+    Env.CLASSIFIER_DEADLINE_SECONDS: "3",
+    Env.MAX_BODY_BYTES: "1000000",
+    Env.JOB_CONCURRENCY: "5",
+    Env.STAGE: "test",
+}
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a fresh event loop."""
+    return asyncio.run(coroutine)
+
+
+@dataclass
+class FakeClock:
+    """Time that passes only when somebody sleeps."""
+
+    at: dt.datetime = NOW
+    seconds: float = 1_000.0
+    slept: list[float] = field(default_factory=list)
+
+    def now(self) -> dt.datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.at += dt.timedelta(seconds=seconds)
+
+
+@dataclass
+class FixedChance:
+    """The same fraction each time, and tokens that count up."""
+
+    value: float = 0.5
+    tokens: int = 0
+
+    def fraction(self) -> float:
+        return self.value
+
+    def token(self) -> str:
+        self.tokens += 1
+        return f"{self.tokens:024d}"
+
+
+@dataclass
+class RecordingTelemetry:
+    """Keeps what it is told."""
+
+    records: list[Record] = field(default_factory=list)
+    lost: list[Entry] = field(default_factory=list)
+    defects: list[Exception] = field(default_factory=list)
+    notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+
+    def done(self, record: Record) -> None:
+        self.records.append(record)
+
+    def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
+        assert isinstance(error, StoreError)
+        self.lost.extend(entries)
+
+    def defect(self, request_id: str, error: Exception) -> None:
+        assert request_id
+        self.defects.append(error)
+
+    def note(self, event: str, **fields: object) -> None:
+        self.notes.append((event, fields))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One call that reached the fake Claude."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    seconds: float
+
+    @property
+    def is_classifier(self) -> bool:
+        return "output_config" in self.body
+
+    @property
+    def model(self) -> str:
+        return str(self.body["model"])
+
+
+@dataclass
+class FakeClaude:
+    """Classifier calls get `labels`, then `label`; other calls get `script`, then an answer of 100 + 10 tokens.
+
+    An exception in `labels` or `script` is raised. `takes`: seconds that every call takes on the clock.
+    """
+
+    clock: FakeClock
+    label: object = "simple"
+    labels: deque[object] = field(default_factory=deque)
+    script: deque[object] = field(default_factory=deque)
+    takes: float = 0.0
+    calls: list[Sent] = field(default_factory=list)
+
+    async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Reply:
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()  # what cannot be sent may not come so far
+        call = Sent(body, headers, seconds)
+        self.calls.append(call)
+        await asyncio.sleep(0)
+        self.clock.advance(min(self.takes, seconds))
+        if self.takes >= seconds:
+            raise UpstreamError(Failure.TIMEOUT, maybe_billed=True)
+        if call.is_classifier:
+            outcome = self.labels.popleft() if self.labels else self.label
+        else:
+            outcome = self.script.popleft() if self.script else Usage(input_tokens=100, output_tokens=10)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if isinstance(outcome, Reply):
+            return outcome
+        if isinstance(outcome, Usage):
+            return reply(call.model, "the answer", outcome)
+        return reply(call.model, json.dumps({"label": outcome}), Usage(input_tokens=400, output_tokens=8))
+
+    @property
+    def classifier_calls(self) -> list[Sent]:
+        return [call for call in self.calls if call.is_classifier]
+
+    @property
+    def answer_calls(self) -> list[Sent]:
+        return [call for call in self.calls if not call.is_classifier]
+
+    @property
+    def answer_models(self) -> list[str]:
+        return [call.model for call in self.answer_calls]
+
+
+def reply(model: str, text: str, usage: Usage) -> Reply:
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens},
+    }
+    return Reply(json.dumps(message).encode(), message, usage, "req_upstream", {"request-id": "req_upstream"})
+
+
+def limited(status: int = 429, retry_after: float | None = None) -> UpstreamError:
+    failure = Failure.OVERLOADED if status == 529 else Failure.RATE_LIMITED
+    return UpstreamError(failure, status=status, retry_after=retry_after)
+
+
+def failing(status: int = 500) -> UpstreamError:
+    return UpstreamError(Failure.SERVER, status=status)
+
+
+def rejected(status: int = 400, *, account: bool = False) -> UpstreamError:
+    body = {"type": "error", "error": {"type": "invalid_request_error", "message": f"refused with {status}"}}
+    return UpstreamError(Failure.REJECTED, status=status, body=json.dumps(body).encode(), account=account)
+
+
+@dataclass
+class MemoryLabels:
+    """A label store in memory."""
+
+    ttl: dt.timedelta = dt.timedelta(days=7)
+    down: bool = False
+    items: dict[str, tuple[Label, dt.datetime]] = field(default_factory=dict)
+
+    async def get(self, key: str, now: dt.datetime) -> Label | None:
+        if self.down:
+            raise StoreError("dynamodb.get_item: ReadTimeoutError")
+        label, expires = self.items.get(key, (None, now))
+        return label if expires > now else None
+
+    async def put(self, key: str, label: Label, now: dt.datetime) -> None:
+        if self.down:
+            raise StoreError("dynamodb.put_item: ReadTimeoutError")
+        self.items[key] = (label, now + self.ttl)
+
+
+@dataclass
+class MemoryLedger:
+    """A ledger in memory; `bookings` keeps what came in one call."""
+
+    down: bool = False
+    counter_down: bool = False
+    bookings: list[list[Entry]] = field(default_factory=list)
+
+    async def book(self, entries: Sequence[Entry]) -> None:
+        await asyncio.sleep(0)
+        if self.down:
+            raise StoreError("dynamodb.transact_write_items: ReadTimeoutError")
+        self.bookings.append(list(entries))
+
+    async def spent(self, day: str) -> Decimal:
+        if self.counter_down:
+            raise StoreError("dynamodb.get_item: ReadTimeoutError")
+        return sum((entry.cost_usd for entry in self.entries if entry.day == day), Decimal(0))
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [entry for booking in self.bookings for entry in booking]
+
+
+@dataclass
+class FakeTenants:
+    """Tenants by key and by name."""
+
+    tenants: dict[str, Tenant]
+    keys: dict[str, str]  # key -> name of its tenant
+    down: bool = False
+
+    async def by_key(self, key_hash: str) -> Tenant | None:
+        return await self.by_name(self.hashes.get(key_hash, ""))
+
+    async def by_name(self, name: str) -> Tenant | None:
+        if self.down:
+            raise StoreError("dynamodb.get_item: ReadTimeoutError")
+        return self.tenants.get(name)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        return {key_hash(key): name for key, name in self.keys.items()}
+
+
+@dataclass
+class MemoryResults:
+    """Results in memory."""
+
+    down: bool = False
+    items: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    async def exists(self, group: str, custom_id: str) -> bool:
+        if self.down:
+            raise StoreError("s3.head_object: ReadTimeoutError")
+        return f"{group}/{custom_id}" in self.items
+
+    async def put(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
+        if self.down:
+            raise StoreError("s3.put_object: ReadTimeoutError")
+        self.items[f"{group}/{custom_id}"] = json.loads(json.dumps(result))
+
+
+@dataclass
+class MemoryAttempts:
+    """Counts of failures in memory."""
+
+    counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    async def failed(self, group: str, custom_id: str, now: dt.datetime) -> int:
+        assert now.tzinfo
+        self.counts[f"{group}/{custom_id}"] += 1
+        return self.counts[f"{group}/{custom_id}"]
+
+
+@dataclass
+class RecordingQueue:
+    """Keeps what is put back and what is set aside."""
+
+    deferred: dict[str, float] = field(default_factory=dict)
+    aside: list[tuple[str, str]] = field(default_factory=list)
+    down: bool = False
+
+    async def defer(self, receipt_handle: str, seconds: float) -> None:
+        if self.down:
+            raise StoreError("sqs.change_message_visibility: ReadTimeoutError")
+        self.deferred[receipt_handle] = seconds
+
+    async def set_aside(self, body: str, reason: str) -> None:
+        self.aside.append((body, reason))
+
+
+def tenant(
+    name: str = "acme", *, floor: Tier | None = None, ceiling: Tier | None = None, tags: Mapping[str, str] | None = None
+) -> Tenant:
+    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {})
+
+
+class World:
+    """Everything outside the rules as fakes, and the parts made of it."""
+
+    def __init__(self, *tenants: Tenant, label: object = "simple", script: Iterable[object] = ()) -> None:
+        owners = tenants or (tenant("acme"), tenant("default"))
+        self.clock = FakeClock()
+        self.chance = FixedChance()
+        self.claude = FakeClaude(self.clock, label=label, script=deque(script))
+        self.labels = MemoryLabels()
+        self.ledger = MemoryLedger()
+        self.tenants = FakeTenants({owner.name: owner for owner in owners}, {KEY: owners[0].name})
+        self.telemetry = RecordingTelemetry()
+        self.results = MemoryResults()
+        self.attempts = MemoryAttempts()
+        self.queue = RecordingQueue()
+        self.settings = Settings.read(ENV)
+        self._router: Router | None = None
+
+    @property
+    def outside(self) -> wiring.Outside:
+        return wiring.Outside(
+            claude=self.claude,
+            labels=self.labels,
+            ledger=self.ledger,
+            tenants=self.tenants,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            chance=self.chance,
+        )
+
+    @property
+    def router(self) -> Router:
+        self._router = self._router or wiring.router(self.settings, self.outside)
+        return self._router
+
+    def restart(self) -> None:
+        """A new process: what was remembered in this one is gone."""
+        self._router = None
+
+    @property
+    def runner(self) -> JobRunner:
+        return JobRunner(self.router, self.results, self.attempts, self.clock, self.chance)
+
+    def app(self) -> Starlette:
+        return make_app(self.router, self.outside, RouterSettings.read(ENV))
+
+    def door(self, concurrency: int = 5) -> QueueDoor:
+        return QueueDoor(self.runner, self.queue, self.outside, concurrency)
+
+    def request(self, text: str = EASY, **changes: Any) -> Request:
+        """A request of the first tenant, in time for the usual deadline; `changes` as for `request`."""
+        owner = next(iter(self.tenants.tenants.values()))
+        return request(text, **{"owner": owner, "deadline": self.clock.monotonic() + 25.0, **changes})
+
+
+def catalogue() -> Catalogue:
+    return Catalogue(wiring.data("catalogue.json"))
+
+
+def lineup(name: str = "current") -> Lineup:
+    return catalogue().lineup(name, wiring.data("lineups.json"))
+
+
+def model(name: str) -> Model:
+    return catalogue().model(name)
+
+
+def message_body(text: str = EASY, **fields: Any) -> dict[str, Any]:
+    return {"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": text}], **fields}
+
+
+def request(
+    text: str = EASY,
+    *,
+    owner: Tenant | None = None,
+    model: str = "auto",
+    max_tokens: int = 100,
+    hints: Hints | None = None,
+    headers: Mapping[str, str] | None = None,
+    deadline: float = 1_025.0,
+    id_: str = "req_1",
+    **fields: Any,
+) -> Request:
+    body = message_body(text, model=model, max_tokens=max_tokens, **fields)
+    return Request(
+        id=id_,
+        tenant=owner or tenant(),
+        model=model,
+        max_tokens=max_tokens,
+        body=body,
+        body_bytes=len(json.dumps(body)),
+        ask=read_ask(body),
+        hints=hints or Hints(),
+        headers=headers or {},
+        deadline=deadline,
+    )
+
+
+def record(request_id: str = "req_1") -> Record:
+    return Record(request_id=request_id, tenant="acme", tags={})
+
+
+def job(custom_id: str = "job-1", *, params: object = None, receive_count: int = 1, **router: Any) -> dict[str, Any]:
+    """An SQS record with a job in it."""
+    shape = {"custom_id": custom_id, "params": params if params is not None else message_body(), "router": router}
+    return raw_job(json.dumps(shape), custom_id, receive_count)
+
+
+def raw_job(text: str, message_id: str = "m-1", receive_count: int = 1) -> dict[str, Any]:
+    """An SQS record with any text in it."""
+    return {
+        "messageId": message_id,
+        "receiptHandle": f"handle-{message_id}",
+        "body": text,
+        "attributes": {"ApproximateReceiveCount": str(receive_count)},
+    }

@@ -1,0 +1,210 @@
+"""Functions, their environment and what they may do."""
+
+import ast
+import inspect
+import json
+from typing import Any
+
+import pytest
+
+from cost_router import contract
+from cost_router.contract import Env
+from cost_router.handlers import settings
+from tests.infra.conftest import Template
+
+BOTH = {
+    Env.STAGE,
+    Env.LINEUP,
+    Env.PROVIDER,
+    Env.SECRET_ARN,
+    Env.WORKSPACE_ID,
+    Env.UPSTREAM_URL,
+    Env.LABELS_TABLE,
+    Env.LEDGER_TABLE,
+    Env.TENANTS_TABLE,
+    Env.LABEL_TTL_DAYS,
+    Env.DAILY_BUDGET_USD,
+    Env.CLASSIFIER_DEADLINE_SECONDS,
+}
+ROUTER = BOTH | {Env.DEADLINE_SECONDS, Env.MAX_BODY_BYTES}
+BATCH = BOTH | {
+    Env.JOBS_TABLE,
+    Env.RESULTS_BUCKET,
+    Env.JOBS_QUEUE_URL,
+    Env.DEAD_LETTER_QUEUE_URL,
+    Env.JOB_CONCURRENCY,
+}
+ADAPTER = {
+    "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
+    "AWS_LWA_INVOKE_MODE": "response_stream",
+    "AWS_LWA_PORT": "8080",
+    "AWS_LWA_READINESS_CHECK_PATH": "/health",
+}
+
+
+def read_by(*classes: type) -> set[str]:
+    """Variables that settings classes read, from their source."""
+    nodes = (node for class_ in classes for node in ast.walk(ast.parse(inspect.getsource(class_))))
+    return {
+        getattr(Env, node.attr)
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Env"
+    }
+
+
+def test_streaming_runs_the_start_script_behind_the_adapter(streaming: Template) -> None:
+    router = streaming.only("AWS::Lambda::Function", "Router")
+    assert router["Handler"] == "cost_router/start.sh"
+    assert router["Timeout"] == 900
+    assert router["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert "753240598075:layer:LambdaAdapterLayerArm64:27" in json.dumps(router["Layers"])
+    assert {"Ref": "AWS::Region"} in router["Layers"][0]["Fn::Join"][1]
+    assert {name: value for name, value in streaming.environment("Router").items() if name in ADAPTER} == ADAPTER
+
+
+def test_buffered_runs_mangum_without_the_adapter(buffered: Template) -> None:
+    router = buffered.only("AWS::Lambda::Function", "Router")
+    assert router["Handler"] == contract.Handler.ROUTER_BUFFERED
+    assert router["Timeout"] == 29
+    assert "Layers" not in router
+    assert not ADAPTER.keys() & buffered.environment("Router").keys()
+
+
+def test_each_function_is_told_what_it_reads_and_nothing_else(streaming: Template, buffered: Template) -> None:
+    assert streaming.environment("Router").keys() == ROUTER | ADAPTER.keys()
+    assert buffered.environment("Router").keys() == ROUTER
+    for template in (streaming, buffered):
+        assert template.environment("Batch").keys() == BATCH
+
+
+def test_the_code_reads_what_the_stack_sets() -> None:
+    assert read_by(settings.Settings, settings.RouterSettings) == ROUTER
+    assert read_by(settings.Settings, settings.BatchSettings) == BATCH
+
+
+def test_settings_accept_the_environment_of_the_stack(streaming: Template, buffered: Template) -> None:
+    for template in (streaming, buffered):
+        plain = {
+            start: {name: value if isinstance(value, str) else "made-at-deploy" for name, value in found.items()}
+            for start in ("Router", "Batch")
+            for found in [template.environment(start)]
+        }
+        settings.Settings.read(plain["Router"])
+        settings.RouterSettings.read(plain["Router"])
+        settings.BatchSettings.read(plain["Batch"])
+
+
+def test_values_of_the_environment_come_from_the_config(streaming: Template, buffered: Template) -> None:
+    on, off = streaming.environment("Router"), buffered.environment("Router")
+    assert (on[Env.STAGE], on[Env.LINEUP], on[Env.DAILY_BUDGET_USD]) == ("prod", "current", "50")
+    assert (off[Env.STAGE], off[Env.LINEUP], off[Env.DAILY_BUDGET_USD]) == ("local", "article", "")
+    assert (on[Env.DEADLINE_SECONDS], off[Env.DEADLINE_SECONDS]) == ("870", "27")
+    assert off[Env.UPSTREAM_URL] == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("start", ["Router", "Batch"])
+def test_functions_run_small_on_arm_with_a_log_of_limited_age(streaming: Template, start: str) -> None:
+    function = streaming.only("AWS::Lambda::Function", start)
+    assert (function["Runtime"], function["Architectures"], function["MemorySize"]) == ("python3.13", ["arm64"], 512)
+    assert streaming.only("AWS::Logs::LogGroup", start)["RetentionInDays"] == 30
+    assert function["LoggingConfig"]["LogGroup"]["Ref"].startswith(start)
+
+
+def test_calls_go_to_the_alias_live(streaming: Template) -> None:
+    assert streaming.only("AWS::Lambda::Alias")["Name"] == "live"
+    (alias,) = streaming.of_type("AWS::Lambda::Alias")
+    assert streaming.only("AWS::Lambda::Permission")["FunctionName"] == {"Ref": alias}
+
+
+def test_each_function_has_its_own_role(streaming: Template) -> None:
+    roles = {json.dumps(function["Role"]) for function in streaming.of_type("AWS::Lambda::Function").values()}
+    assert len(roles) == 2
+    for role in streaming.of_type("AWS::IAM::Role").values():
+        assert "Policies" not in role
+
+
+def test_no_action_has_a_wildcard_and_one_resource_has(streaming: Template, signed: Template) -> None:
+    for template in (streaming, signed):
+        for start in ("Router", "Batch"):
+            for statement in template.statements(start):
+                assert "*" not in json.dumps(statement["Action"]), statement
+        assert not [found for found in template.statements("Router") if "*" in json.dumps(found["Resource"])]
+        (wild,) = [found for found in template.statements("Batch") if "*" in json.dumps(found["Resource"])]
+        assert wild["Action"] == ["s3:GetObject", "s3:PutObject"]
+        assert wild["Resource"]["Fn::Join"][1][1] == "/results/*"
+
+
+def allowed(template: Template, start: str, on: str) -> set[str]:
+    """Actions that a function may take on the resource whose logical id starts so, without conditions."""
+    return {
+        action
+        for statement in template.statements(start)
+        if f'"{on}' in json.dumps(statement["Resource"]) and "Condition" not in statement
+        for action in _list(statement["Action"])
+    }
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize(
+    ("start", "on", "actions"),
+    [
+        ("Router", "StorageLabels", {"dynamodb:GetItem", "dynamodb:PutItem"}),
+        ("Router", "StorageLedger", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
+        ("Router", "StorageTenants", {"dynamodb:GetItem"}),
+        ("Router", "StorageJobs", set()),
+        ("Router", "StorageResults", set()),
+        ("Router", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
+        ("Batch", "StorageLabels", {"dynamodb:GetItem", "dynamodb:PutItem"}),
+        ("Batch", "StorageLedger", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
+        ("Batch", "StorageTenants", {"dynamodb:GetItem"}),
+        ("Batch", "StorageJobs", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
+        ("Batch", "StorageResults", {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
+        ("Batch", "QueueingDeadLetters", {"sqs:SendMessage"}),
+        ("Batch", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
+    ],
+)
+def test_permissions_are_these(streaming: Template, start: str, on: str, actions: set[str]) -> None:
+    assert allowed(streaming, start, on) == actions
+
+
+def test_batch_may_receive_delete_and_defer_jobs_and_not_send_them(streaming: Template) -> None:
+    actions = allowed(streaming, "Batch", "QueueingJobs")
+    assert {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"} <= actions
+    assert "sqs:SendMessage" not in actions
+
+
+def test_batch_may_make_the_default_tenant_and_no_other(streaming: Template) -> None:
+    (statement,) = [found for found in streaming.statements("Batch") if "Condition" in found]
+    assert statement["Action"] == "dynamodb:PutItem"
+    assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["tenant#default"]}}
+
+
+def test_batch_drains_the_queue_job_by_job(streaming: Template) -> None:
+    source = streaming.only("AWS::Lambda::EventSourceMapping")
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["ScalingConfig"] == {"MaximumConcurrency": 5}
+    assert source["BatchSize"] == 10
+    assert source["EventSourceArn"]["Fn::GetAtt"][0].startswith("QueueingJobs")
+
+
+def test_the_secret_is_made_with_a_text_that_the_code_knows_is_no_key(streaming: Template) -> None:
+    secret = streaming.only("AWS::SecretsManager::Secret")
+    assert secret["SecretString"] == contract.SECRET_PLACEHOLDER
+    assert "put-secret-value" in secret["Description"]
+    (id_,) = streaming.of_type("AWS::SecretsManager::Secret")
+    assert streaming.environment("Router")[Env.SECRET_ARN] == {"Ref": id_}
+
+
+def test_provider_aws_has_no_secret_and_may_call_one_workspace(signed: Template) -> None:
+    assert not signed.of_type("AWS::SecretsManager::Secret")
+    assert contract.Output.SECRET_ARN not in signed.body["Outputs"]
+    for start in ("Router", "Batch"):
+        environment = signed.environment(start)
+        assert (environment[Env.PROVIDER], environment[Env.SECRET_ARN]) == ("aws", "")
+        assert environment[Env.WORKSPACE_ID] == "wrkspc_01ABC"
+        (statement,) = [found for found in signed.statements(start) if "anthropic" in json.dumps(found)]
+        assert statement["Action"] == "aws-external-anthropic:CreateInference"
+        assert statement["Resource"]["Fn::Join"][1][-1] == ":workspace/wrkspc_01ABC"

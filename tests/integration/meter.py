@@ -1,0 +1,49 @@
+"""The stand-in's meter and script, and what its calls cost by an independent referee: genai-prices itself."""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+from genai_prices import extract_usage
+
+
+@dataclass(frozen=True)
+class Meter:
+    url: str
+
+    def reset(self) -> None:
+        httpx2.post(f"{self.url}/_reset").raise_for_status()
+
+    def script(self, **script: Any) -> None:
+        answer = httpx2.post(f"{self.url}/_script", json=script)
+        assert answer.status_code == 200, answer.text
+
+    def calls(self, purpose: str | None = None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = httpx2.get(f"{self.url}/_meter").json()["calls"]
+        return [call for call in found if purpose in {None, call["purpose"]}]
+
+    def requests(self) -> list[dict[str, Any]]:
+        found = httpx2.get(f"{self.url}/_requests").json()
+        rows: list[dict[str, Any]] = found["requests"] if isinstance(found, dict) else found
+        return [row for row in rows if row["path"] == "/v1/messages"]
+
+
+def price(call: Mapping[str, Any]) -> Decimal:
+    """Dollars for one metered call, by genai-prices: its own reading of the usage, its own prices."""
+    extracted = extract_usage({"model": call["model"], "usage": call["usage"]}, provider_id="anthropic")
+    return extracted.calc_price(genai_request_timestamp=dt.datetime.now(dt.UTC)).total_price
+
+
+def poll(ready: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    """The first truthy value of `ready`; fails with `what` when the time is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = ready()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"no {what} within {seconds:.0f} s"
+        time.sleep(0.05)

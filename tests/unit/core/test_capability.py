@@ -1,0 +1,96 @@
+"""What a model cannot take, what changes the bill, and what a body looks like on its way."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from cost_router.core.ask import read_ask
+from cost_router.core.capability import adapt, check_billing_fields, unable
+from cost_router.core.errors import InvalidRequest
+from tests.builders import message_body, model
+
+HAIKU = model("claude-haiku-4-5")
+BLIND = dataclasses.replace(HAIKU, id="blind", images=False, pdf=False)
+
+
+def content(kind: str) -> list[dict[str, Any]]:
+    return [{"type": kind, "source": {"type": "base64", "data": "aGk="}}, {"type": "text", "text": "What is this?"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "max_tokens", "rule"),
+    [
+        ({"text": "x" * 800_000}, 1, None),
+        ({"text": "x" * 800_004}, 1, "context-window"),
+        ({}, 64_000, None),
+        ({}, 64_001, "output-limit"),
+    ],
+)
+def test_limits_of_a_model(changes: dict[str, str], max_tokens: int, rule: str | None) -> None:
+    ask = read_ask(message_body(**changes))
+    assert unable([HAIKU], ask, max_tokens).get(HAIKU.id) == rule
+
+
+@pytest.mark.parametrize(("kind", "rule"), [("image", "images"), ("document", "documents")])
+def test_a_model_that_cannot_see_is_unable(kind: str, rule: str) -> None:
+    inside = [{"type": "tool_result", "content": content(kind)}]
+    for blocks in (content(kind), inside):
+        ask = read_ask({"messages": [{"role": "user", "content": blocks}]})
+        assert unable([HAIKU, BLIND], ask, 1) == {"blind": rule}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fine"),
+    [
+        ("speed", "standard", True),
+        ("speed", "fast", False),
+        ("speed", 1, False),
+        ("speed", None, True),
+        ("inference_geo", "us", False),
+        ("container", {"skills": []}, False),
+        ("tools", [{"name": "a", "input_schema": {}}], True),
+        ("tools", [{"type": "custom", "name": "a"}], True),
+        ("tools", [{"type": None, "name": "a"}], True),
+        ("tools", [{"type": "bash_20250124", "name": "bash"}], True),
+        ("tools", [{"type": "web_search_20250305", "name": "web_search"}], False),
+        ("tools", [{"type": ["bash_"], "name": "a"}], False),
+    ],
+)
+def test_fields_that_change_the_bill_are_refused_by_name(field: str, value: object, fine: bool) -> None:  # noqa: FBT001
+    if fine:
+        check_billing_fields({field: value})
+        return
+    with pytest.raises(InvalidRequest, match=rf"^{field}"):
+        check_billing_fields({field: value})
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            '{"max_tokens":1,"model":"auto","x":[1.0,null]}',
+            '{"max_tokens":1,"model":"claude-haiku-4-5","x":[1.0,null]}',
+        ),
+        ('{"max_tokens":1,"x":{}}', '{"model":"claude-haiku-4-5","max_tokens":1,"x":{}}'),
+        (
+            '{"model":"auto","thinking":{"type":"disabled"}}',
+            '{"model":"claude-haiku-4-5","thinking":{"type":"disabled"}}',
+        ),
+    ],
+)
+def test_only_the_model_changes_and_the_order_stays(body: str, expected: str) -> None:
+    assert json.dumps(adapt(json.loads(body), HAIKU), separators=(",", ":")) == expected
+
+
+def test_disabled_thinking_is_dropped_where_it_is_always_on() -> None:
+    body = {"model": "auto", "thinking": {"type": "disabled"}}
+    assert adapt(body, model("claude-opus-5-5")) == {"model": "claude-opus-5-5"}
+    assert adapt(body, model("claude-haiku-5-5"))["thinking"] == {"type": "disabled"}
+    assert body == {"model": "auto", "thinking": {"type": "disabled"}}
+
+
+def test_enabled_thinking_stays() -> None:
+    body = {"model": "auto", "thinking": {"type": "adaptive"}}
+    assert adapt(body, model("claude-opus-5-5"))["thinking"] == {"type": "adaptive"}

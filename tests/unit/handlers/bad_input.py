@@ -1,0 +1,105 @@
+"""Bad bodies, each with the word that its error has to say; used for HTTPS requests and for jobs alike."""
+
+import json
+from typing import Any, Final, NamedTuple
+
+from tests.builders import message_body
+
+
+class Bad(NamedTuple):
+    story: str
+    body: bytes
+    says: str
+    kind: str = "invalid_request_error"
+    status: int = 400
+
+
+def raw(**fields: Any) -> bytes:
+    """A good body with some fields changed."""
+    return json.dumps(message_body(**fields)).encode()
+
+
+def without(name: str) -> bytes:
+    return json.dumps({key: value for key, value in message_body().items() if key != name}).encode()
+
+
+def replaced(old: str, new: str, text: str = "hello") -> bytes:
+    """A good body with a piece of its JSON text replaced."""
+    found = raw(text=text)
+    assert old.encode() in found
+    return found.replace(old.encode(), new.encode("utf-8", "surrogatepass"), 1)
+
+
+def nested_results(levels: int) -> bytes:
+    nest = '[{"type":"tool_result","tool_use_id":"t","content":' * levels + '"deep"' + "}]" * levels
+    return replaced('"hello"', nest)
+
+
+MAX = '"max_tokens": 100'
+BODIES: Final = [
+    Bad("nothing", b"", "body"),
+    Bad("not JSON", b"hello", "body: not valid JSON at character 0"),
+    Bad("cut JSON", raw()[:-1], "body: not valid JSON"),
+    Bad("a list", b"[]", "body: it is a list"),
+    Bad("a string", b'"hello"', "body: it is a string"),
+    Bad("a number", b"5", "body: it is a number"),
+    Bad("null", b"null", "body: it is missing or null"),
+    Bad("messages missing", without("messages"), "messages: Field required"),
+    Bad("messages null", raw(messages=None), "messages: Field required"),
+    Bad("messages empty", raw(messages=[]), "messages: at least one message is required"),
+    Bad("messages a string", raw(messages="hi"), "messages: it is a string"),
+    Bad("messages an object", raw(messages={"role": "user"}), "messages: it is an object"),
+    Bad("a message a string", raw(messages=["hi"]), "messages.0: it is a string"),
+    Bad("a message null", raw(messages=[None]), "messages.0: it is missing or null"),
+    Bad("a role missing", raw(messages=[{"content": "hi"}]), "messages.0.role"),
+    Bad("a role a number", raw(messages=[{"role": 1, "content": "hi"}]), "messages.0.role: it is a number"),
+    Bad("content missing", raw(messages=[{"role": "user"}]), "messages.0.content"),
+    Bad("content a number", raw(messages=[{"role": "user", "content": 5}]), "messages.0.content: it is a number"),
+    Bad("content an object", raw(messages=[{"role": "user", "content": {}}]), "messages.0.content"),
+    Bad("content of strings", raw(messages=[{"role": "user", "content": ["hi"]}]), "messages.0.content"),
+    Bad("max_tokens missing", without("max_tokens"), "max_tokens: Field required"),
+    Bad("max_tokens null", raw(max_tokens=None), "max_tokens: None"),
+    Bad("max_tokens 0", raw(max_tokens=0), "max_tokens: 0 must be greater than or equal to 1"),
+    Bad("max_tokens negative", raw(max_tokens=-1), "max_tokens: -1"),
+    Bad("max_tokens huge", raw(max_tokens=10**9), "max_tokens: 1000000000 > 128000"),
+    Bad("max_tokens of 4000 digits", raw(max_tokens=10**3_999), "max_tokens: 1000"),
+    Bad("max_tokens 1e400", replaced(MAX, '"max_tokens": 1e400'), "max_tokens: '1e400' is too large a number"),
+    Bad("max_tokens of 5000 digits", replaced(MAX, '"max_tokens": ' + "9" * 5_000), "max_tokens: '999"),
+    Bad("max_tokens NaN", replaced(MAX, '"max_tokens": NaN'), "body: not valid JSON"),
+    Bad("max_tokens Infinity", replaced(MAX, '"max_tokens": Infinity'), "body: not valid JSON"),
+    Bad("max_tokens true", raw(max_tokens=True), "max_tokens: True"),
+    Bad('max_tokens "5"', raw(max_tokens="5"), "max_tokens: '5'"),
+    Bad("max_tokens 1.5", raw(max_tokens=1.5), "max_tokens: 1.5"),
+    Bad("max_tokens a nest", raw(max_tokens=[[[[]]]]), "max_tokens: [[[[]]]]"),
+    Bad("1e400 elsewhere", replaced('"hello"', '"hello", "weight": -1e400'), "messages.0.weight: '-1e400'"),
+    Bad("unknown model", raw(model="gpt-5"), "model: 'gpt-5'", "not_found_error", 404),
+    Bad("no model's name", raw(model=""), "model: ''", "not_found_error", 404),
+    Bad("model a number", raw(model=5), "model: it is a number"),
+    Bad("model a list", raw(model=["auto"]), "model: it is a list"),
+    Bad("invalid UTF-8", replaced("hello", "hell") + b"\xff", "is not UTF-8"),
+    Bad("UTF-16", raw().decode().encode("utf-16"), "is not UTF-8"),
+    Bad("lone surrogate, escaped", replaced("hello", "\\ud800"), "messages.0.content: it holds a lone surrogate"),
+    Bad("lone surrogate, encoded", replaced("hello", "\ud800"), "is not UTF-8"),
+    Bad(
+        "lone surrogate in a name", replaced('"role"', '"\\udfff": 1, "role"'), "messages.0: it holds a lone surrogate"
+    ),
+    Bad("100,000 brackets", b"[" * 100_000, "body: it is nested too deeply"),
+    Bad("100,000 braces", b'{"a":' * 100_000, "body: it is nested too deeply"),
+    Bad("a nest of 201 levels", replaced('"hello"', "[" * 198 + "]" * 198), "body: it is nested too deeply"),
+    Bad("a nest of 200 levels", replaced('"hello"', "[" * 197 + "]" * 197), "messages.0.content: it is a list"),
+    Bad("deep tool results", nested_results(400), "body: it is nested too deeply"),
+    Bad("very deep tool results", nested_results(15_000), "body: it is nested too deeply"),
+    Bad("stream", raw(stream=True), "stream"),
+    Bad("stream a word", raw(stream="yes"), "stream: it is a string"),
+    Bad("system a number", raw(system=5), "system: it is a number"),
+    Bad("tools an object", raw(tools={}), "tools: it is an object"),
+    Bad("a tool a string", raw(tools=["bash"]), "tools.0: it is a string"),
+    Bad("a tool that is billed apart", raw(tools=[{"type": "web_search_20250305"}]), "tools.0.type"),
+    Bad("metadata a list", raw(metadata=[]), "metadata: it is a list"),
+    Bad("stop_sequences a string", raw(stop_sequences="x"), "stop_sequences: it is a string"),
+    Bad("thinking a string", raw(thinking="off"), "thinking: it is a string"),
+    Bad("tool_choice a string", raw(tool_choice="auto"), "tool_choice: it is a string"),
+    Bad("output_config a list", raw(output_config=[]), "output_config: it is a list"),
+    Bad("speed fast", raw(speed="fast"), "speed"),
+    Bad("over the limit", raw(text="x" * 1_000_000), "body: more than 1000000 bytes", "request_too_large", 413),
+]
