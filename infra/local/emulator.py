@@ -53,11 +53,11 @@ def start_emulator(children: Children) -> Emulator:
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
-        "LOG_LEVEL": "WARNING",
         "S3_PERSIST": "0",
         "AWS_ACCESS_KEY_ID": ACCOUNT,
         "AWS_SECRET_ACCESS_KEY": "emulated",
     }
+    env.pop("LOG_LEVEL", None)  # the functions inherit it, and Powertools would obey it
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # every Lambda starts a process: without bytecode each compiles anew
     child = children.start("ministack", [sys.executable, "-m", "ministack"], env, cwd=Path(children.folder))
     child.wait_until(lambda: listens(port))

@@ -80,3 +80,9 @@ def entries(stack: LocalStack) -> Callable[[str], list[dict[str, Any]]]:
 def demo_lines() -> list[dict[str, Any]]:
     file = Path(__file__).parents[2] / "events" / "demo.jsonl"
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def group() -> str:
+    """The name of a group of jobs that no other test uses."""
+    return f"group-{next(_numbers)}"

@@ -33,7 +33,12 @@ def cached_ask(unique: Unique, ttl: str, words: int) -> dict[str, Any]:
 
 
 def test_the_ledger_equals_the_meter_priced_by_genai_prices(
-    stack: LocalStack, client: anthropic.Anthropic, meter: Meter, unique: Unique, demo_lines: list[dict[str, Any]]
+    stack: LocalStack,
+    client: anthropic.Anthropic,
+    meter: Meter,
+    unique: Unique,
+    group: str,
+    demo_lines: list[dict[str, Any]],
 ) -> None:
     before = {entry["entry_id"] for entry in read_entries(stack.target, dt.datetime.now(dt.UTC).date())}
     for line in demo_lines:
@@ -47,14 +52,9 @@ def test_the_ledger_equals_the_meter_priced_by_genai_prices(
     meter.script(faults=[{"times": None, "model": "claude-opus-5-5", "status": 529}])
     client.messages.create(model="opus", max_tokens=9, messages=[{"role": "user", "content": unique("Hi")}])
     meter.script(faults=[{"times": 1, "purpose": "answer", "status": 500}])
-    drop(stack, *(job(f"m-{n}", unique("[[label:simple]] Hi"), group=unique("money").replace(" ", "-")[:40].strip("()")) for n in range(2)))
-    ids = {call["request_id"] for call in meter.calls()}
-
-    def settled() -> bool:
-        entries = new_entries(stack, before)
-        return len(entries) == len(meter.calls()) >= len(ids) + 2
-
-    poll(settled, "an entry for every metered call")
+    drop(stack, *(job(f"job-{number}", unique("[[label:simple]] Hi"), group=group) for number in range(2)))
+    wait_for(stack, group, ["job-0", "job-1"])
+    poll(lambda: len(new_entries(stack, before)) == len(meter.calls()), "entry for every metered call", 20)
     metered = {call["request_id"]: call for call in meter.calls()}
     booked = {entry["upstream_request_id"]: entry for entry in new_entries(stack, before)}
     assert booked.keys() == metered.keys()
@@ -167,9 +167,8 @@ def subscribe(stack: LocalStack) -> Callable[[], list[str]]:
 
 
 def test_no_prompt_and_no_answer_is_ever_in_a_log_line(
-    stack: LocalStack, client: anthropic.Anthropic, meter: Meter, unique: Unique
+    stack: LocalStack, client: anthropic.Anthropic, meter: Meter, unique: Unique, group: str
 ) -> None:
-    group = "canary"
     body = {"max_tokens": 60, "messages": [{"role": "user", "content": unique(CANARY)}]}
     client.messages.create(model="auto", **body)  # type: ignore[call-overload]
     meter.script(faults=[{"times": 4, "status": 400, "message": f"about {CANARY}"}])
@@ -181,7 +180,7 @@ def test_no_prompt_and_no_answer_is_ever_in_a_log_line(
     meter.reset()
     drop(stack, job("canary", unique(CANARY), group=group))
     wait_for(stack, group, ["canary"])
-    poll(lambda: any('"job":"canary/canary"' in line for line in stack.bridge.lines), "the job's log line")
+    poll(lambda: any(f'"job":"{group}/canary"' in line for line in stack.bridge.lines), "the job's log line")
     assert not [line for line in stack.bridge.lines if CANARY in line or "stand-in answer" in line]
 
 

@@ -173,7 +173,12 @@ def test_the_classifier_call_is_entered_as_one() -> None:
     trip = Trip(world.request(), record())
     run(world.router.labeller.label(trip, INTERACTIVE))
     (entry,) = trip.trail.entries
-    assert (entry.purpose, entry.model, entry.label, entry.baseline_usd) == (CLASSIFIER, "claude-haiku-5-5", None, Decimal(0))
+    assert (entry.purpose, entry.model, entry.label, entry.baseline_usd) == (
+        CLASSIFIER,
+        "claude-haiku-5-5",
+        None,
+        Decimal(0),
+    )
 
 
 # --- the key

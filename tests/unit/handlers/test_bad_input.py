@@ -198,8 +198,8 @@ def test_whole_characters_beyond_the_first_plane_are_fine() -> None:
 # --- random mutations
 
 VALUES: Final[list[Any]] = [
-    None, True, False, 0, -1, 1, 2**63, 10**400, 1.5, 1e308, "", "x", "auto", "\x00", "😀", "\u202e", [], {}, [[]], [{}],
-    [None], {"type": "text"}, {"type": "text", "text": None}, {"type": "tool_result", "content": 5}, {"type": []},
+    None, True, False, 0, -1, 1, 2**63, 10**400, 1.5, 1e308, "", "x", "auto", "\x00", "😀", "\u202e", [], {}, [[]],
+    [{}], [None], {"type": "text"}, {"type": "text", "text": None}, {"type": "tool_result", "content": 5}, {"type": []},
     [{"type": "image"}], [{"type": "document", "source": 5}], {"": ""}, {"role": "user"}, {"router": {}},
 ]  # fmt: skip
 START: Final[dict[str, Any]] = message_body(

@@ -1,0 +1,232 @@
+"""Booking: once, whole, and in step with the counters, whatever happens at the same time."""
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
+
+from cost_router.adapters.aws import Aws
+from cost_router.adapters.ledger import CONFLICT_TRIES, DynamoLedger, row
+from cost_router.adapters.system import SystemChance, SystemClock
+from cost_router.contract import Table
+from cost_router.core.errors import StoreError
+from cost_router.core.ledger import Entry
+from cost_router.core.pricing import Usage
+from cost_router.core.words import Label, Tier
+from tests.builders import NOW, FakeClock, FixedChance, run
+from tests.unit.adapters.tables import make_table
+
+ENTRY = Entry(
+    entry_id="req_1#0",
+    at=NOW,
+    request_id="req_1",
+    upstream_request_id="req_up",
+    tenant="acme",
+    tags={"customer": "globex"},
+    label=Label.SIMPLE,
+    cause="classifier",
+    tier=Tier.HAIKU,
+    model="claude-haiku-5-5",
+    purpose="answer",
+    usage=Usage(1, 2, 3, 4, 5),
+    cost_usd=Decimal("0.000031"),
+    baseline_usd=Decimal("0.00124"),
+)
+CLASSIFIED = dataclasses.replace(
+    ENTRY,
+    entry_id="req_1#1",
+    purpose="classifier",
+    cost_usd=Decimal("0.0000000001"),
+    baseline_usd=Decimal(0),
+    label=None,
+)
+
+
+def ledger(aws: Aws, table: str | None = None) -> DynamoLedger:
+    table = table or make_table(aws, Table.LEDGER_PK, Table.LEDGER_SK)
+    return DynamoLedger(aws, table, SystemClock(), SystemChance())
+
+
+def items(of: DynamoLedger, pk: str) -> dict[str, dict[str, Any]]:
+    """The items under a partition key, by sort key."""
+    reply = of.aws.client("dynamodb").query(
+        TableName=of.table,
+        KeyConditionExpression="#pk = :pk",
+        ExpressionAttributeNames={"#pk": Table.LEDGER_PK},
+        ExpressionAttributeValues={":pk": {"S": pk}},
+        ConsistentRead=True,
+    )
+    read = TypeDeserializer().deserialize
+    found = [{name: read(value) for name, value in item.items()} for item in reply["Items"]]
+    return {str(item[Table.LEDGER_SK]): item for item in found}
+
+
+def sums(entries: Iterable[Entry]) -> dict[str, Decimal]:
+    listed = list(entries)
+    return {
+        "cost_usd": sum((entry.cost_usd for entry in listed), Decimal(0)),
+        "baseline_usd": sum((entry.baseline_usd for entry in listed), Decimal(0)),
+        "classifier_cost_usd": sum((entry.cost_usd for entry in listed if entry.purpose == "classifier"), Decimal(0)),
+        "answers": Decimal(sum(entry.purpose == "answer" for entry in listed)),
+        "calls": Decimal(len(listed)),
+    }
+
+
+def counters(of: DynamoLedger, day: str = "2026-11-23") -> dict[str, dict[str, Any]]:
+    keys = (Table.LEDGER_PK, Table.LEDGER_SK)
+    found = items(of, f"counters#{day}")
+    return {scope: {name: value for name, value in item.items() if name not in keys} for scope, item in found.items()}
+
+
+def test_an_entry_is_kept_with_the_attributes_of_the_design(aws: Aws) -> None:
+    booked = ledger(aws)
+    run(booked.book([ENTRY]))
+    assert items(booked, "entries#2026-11-23") == {
+        "req_1#0": {
+            "pk": "entries#2026-11-23",
+            "sk": "req_1#0",
+            "entry_id": "req_1#0",
+            "at": "2026-11-23T12:00:00.000+00:00",
+            "request_id": "req_1",
+            "upstream_request_id": "req_up",
+            "tenant": "acme",
+            "tags": {"customer": "globex"},
+            "label": "simple",
+            "cause": "classifier",
+            "tier": "haiku",
+            "model": "claude-haiku-5-5",
+            "purpose": "answer",
+            "processing": "realtime",
+            "input_tokens": 1,
+            "cache_read_input_tokens": 2,
+            "cache_creation_5m_input_tokens": 3,
+            "cache_creation_1h_input_tokens": 4,
+            "output_tokens": 5,
+            "cost_usd": Decimal("0.000031"),
+            "baseline_usd": Decimal("0.00124"),
+            "flags": [],
+        }
+    }
+
+
+def test_counters_are_the_sums_of_their_entries_to_the_last_digit(aws: Aws) -> None:
+    booked = ledger(aws)
+    other = dataclasses.replace(ENTRY, entry_id="req_2#0", request_id="req_2", tenant="shop")
+    run(booked.book([ENTRY, CLASSIFIED]))
+    run(booked.book([other]))
+    assert counters(booked) == {
+        "account": sums([ENTRY, CLASSIFIED, other]),
+        "tenant#acme": sums([ENTRY, CLASSIFIED]),
+        "tenant#shop": sums([other]),
+    }
+    assert run(booked.spent("2026-11-23")) == Decimal("0.0000620001")
+
+
+def test_booking_twice_changes_nothing(aws: Aws) -> None:
+    booked = ledger(aws)
+    run(booked.book([ENTRY, CLASSIFIED]))
+    before = counters(booked)
+    run(booked.book([ENTRY, CLASSIFIED]))
+    assert counters(booked) == before
+    assert len(items(booked, "entries#2026-11-23")) == 2
+
+
+def test_a_trip_over_midnight_moves_the_counters_of_both_days(aws: Aws) -> None:
+    booked = ledger(aws)
+    late = dataclasses.replace(ENTRY, at=dt.datetime(2026, 11, 23, 23, 59, 59, 999_000, dt.UTC))
+    early = dataclasses.replace(CLASSIFIED, at=dt.datetime(2026, 11, 24, tzinfo=dt.UTC))
+    run(booked.book([late, early]))
+    assert counters(booked, "2026-11-23")["account"] == sums([late])
+    assert counters(booked, "2026-11-24")["account"] == sums([early])
+
+
+def test_nothing_is_spent_on_a_day_without_entries(aws: Aws) -> None:
+    assert run(ledger(aws).spent("1999-12-31")) == 0
+
+
+def test_sixteen_bookings_at_once_all_land_once(aws: Aws) -> None:
+    """Each booking comes twice at the same moment, as after a lost reply."""
+    booked = ledger(aws)
+    entries = [dataclasses.replace(ENTRY, entry_id=f"req_{place}#0", request_id=f"req_{place}") for place in range(16)]
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(booked.book([entry]) for entry in entries for _ in range(2)))
+
+    run(all_at_once())
+    assert len(items(booked, "entries#2026-11-23")) == 16
+    assert counters(booked)["account"] == sums(entries)
+
+
+class Scripted:
+    """A DynamoDB client whose transactions fail as the script says."""
+
+    def __init__(self, *failures: list[str] | None) -> None:
+        self.failures = list(failures)
+        self.transactions: list[list[dict[str, Any]]] = []
+
+    def transact_write_items(self, *, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803  boto3's name
+        self.transactions.append(TransactItems)
+        reasons = self.failures.pop(0) if self.failures else None
+        if reasons is not None:
+            error = {
+                "Error": {"Code": "TransactionCanceledException"},
+                "CancellationReasons": [{"Code": code} for code in reasons],
+            }
+            raise ClientError(error, "TransactWriteItems")  # type: ignore[arg-type]  # boto3's stubs lack the reasons
+
+
+def scripted(*failures: list[str] | None) -> tuple[DynamoLedger, Scripted, FakeClock]:
+    client, clock, aws = Scripted(*failures), FakeClock(), Aws()
+    aws._clients["dynamodb"] = client
+    return DynamoLedger(aws, "ledger", clock, FixedChance()), client, clock
+
+
+@pytest.mark.parametrize("reason", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_what_passes_with_time_is_tried_again_with_growing_jitter(reason: str) -> None:
+    booked, client, clock = scripted(["None", reason], [reason, "None"], ["None", reason])
+    run(booked.book([ENTRY]))
+    assert len(client.transactions) == 4
+    assert clock.slept == [0.01, 0.02, 0.04]
+
+
+def test_a_booking_that_was_made_before_is_a_success() -> None:
+    booked, client, _ = scripted(["TransactionConflict", "None"], ["ConditionalCheckFailed", "None", "None"])
+    run(booked.book([ENTRY]))
+    assert len(client.transactions) == 2
+
+
+def test_conflicts_without_end_are_told() -> None:
+    booked, client, clock = scripted(*[["TransactionConflict"]] * 99)
+    with pytest.raises(StoreError, match=r"dynamodb\.transact_write_items: TransactionCanceledException"):
+        run(booked.book([ENTRY]))
+    assert len(client.transactions) == CONFLICT_TRIES
+    assert sum(clock.slept) < 6.0
+
+
+def test_other_refusals_are_told_at_once() -> None:
+    booked, client, _ = scripted(["ValidationError"])
+    with pytest.raises(StoreError):
+        run(booked.book([ENTRY]))
+    assert len(client.transactions) == 1
+
+
+def test_a_table_that_is_not_there_is_a_store_error(aws: Aws) -> None:
+    with pytest.raises(StoreError, match="ResourceNotFoundException"):
+        run(ledger(aws, "nowhere").book([ENTRY]))
+    with pytest.raises(StoreError, match="ResourceNotFoundException"):
+        run(ledger(aws, "nowhere").spent("2026-11-23"))
+
+
+def test_nothing_to_say_is_left_out_of_the_item(aws: Aws) -> None:
+    booked = ledger(aws)
+    run(booked.book([dataclasses.replace(CLASSIFIED, upstream_request_id=None, flags=("ambiguous",))]))
+    (item,) = items(booked, "entries#2026-11-23").values()
+    assert {"label", "upstream_request_id"}.isdisjoint(item)
+    assert item["flags"] == ["ambiguous"]
+    assert set(row(ENTRY)) - set(item) == {"label", "upstream_request_id"}

@@ -1,0 +1,205 @@
+"""Log lines and EMF metrics as they leave on standard output."""
+
+import json
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from cost_router.adapters.telemetry import PowertoolsTelemetry
+from cost_router.contract import NAMESPACE, Metric
+from cost_router.core.errors import StoreError
+from cost_router.core.ledger import Bill
+from cost_router.core.pricing import Usage
+from cost_router.core.record import Record
+from cost_router.core.words import Label, Tier
+from tests.unit.adapters.test_ledger import CLASSIFIED, ENTRY
+
+FULL = {
+    "label": Label.SIMPLE,
+    "cause": "classifier",
+    "tier": Tier.HAIKU,
+    "model": "claude-haiku-5-5",
+    "usage": Usage(1, 2, 3, 4, 5),
+    "bill": Bill(Decimal("0.000031"), Decimal("0.0000000001"), Decimal("0.00124")),
+    "spend_today_usd": Decimal("1.5"),
+    "cache": "hit",
+    "classifier_ms": 12.34,
+    "classifier_failed": True,
+    "fallback": True,
+    "rate_limits": 2,
+    "ambiguous": 1,
+    "latency_ms": 56.78,
+    "upstream_request_id": "req_up",
+}
+
+
+@pytest.fixture
+def telemetry(capsys: pytest.CaptureFixture[str]) -> PowertoolsTelemetry:
+    """Of a stage of its own: Powertools has one log handler per service, bound to the standard output it first saw."""
+    assert capsys  # captures already
+    return PowertoolsTelemetry.make(uuid.uuid4().hex)
+
+
+def record(**fields: Any) -> Record:
+    return Record(**{"request_id": "req_1", "tenant": "acme", "tags": {"team": "shop"}, **fields})
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Log lines, and EMF objects."""
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in found if "_aws" not in line], [line for line in found if "_aws" in line]
+
+
+def metrics(emf: dict[str, Any]) -> dict[str, Any]:
+    """Values by metric name, as CloudWatch would read them."""
+    (directive,) = emf["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == NAMESPACE
+    return {definition["Name"]: emf[definition["Name"]][0] for definition in directive["Metrics"]}
+
+
+def dimensions(emf: dict[str, Any]) -> set[str]:
+    (directive,) = emf["_aws"]["CloudWatchMetrics"]
+    (names,) = directive["Dimensions"]
+    return set(names)
+
+
+def contract() -> set[str]:
+    return {value for name, value in vars(Metric).items() if name.isupper() and isinstance(value, str)}
+
+
+def test_the_metrics_emitted_are_exactly_those_of_the_contract(
+    telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.done(record(**FULL))
+    telemetry.done(record(cache="miss", status=500))
+    for outcome in ("done", "failed", "deferred"):
+        telemetry.done(record(kind="job", outcome=outcome))
+    telemetry.unbooked([ENTRY], StoreError("dynamodb: down"))
+    _, emf = lines(capsys)
+    assert set().union(*map(metrics, emf)) == contract()
+
+
+def test_the_values_of_one_request(telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.done(record(**FULL))
+    _, (whole, by_tier) = lines(capsys)
+    assert metrics(whole) == {
+        "Requests": 1.0,
+        "SpendUSD": 0.000031,
+        "SavedUSD": 0.001209,
+        "SpendTodayUSD": 1.5,
+        "ClassifierLatency": 12.34,
+        "ClassifierFailures": 1.0,
+        "LabelCacheHits": 1.0,
+        "Fallbacks": 1.0,
+        "RateLimits": 2.0,
+        "AmbiguousPayments": 1.0,
+        "RequestLatency": 56.78,
+    }
+    assert dimensions(whole) == {"service"}
+    assert whole["service"] == f"cost-router-{telemetry.stage}"
+    assert set(metrics(by_tier)) == set(Metric.BY_TIER)
+    assert dimensions(by_tier) == {"service", "tier"}
+    assert by_tier["tier"] == "haiku"
+
+
+def test_counts_of_zero_are_left_out(telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.done(record())
+    _, (whole,) = lines(capsys)
+    assert set(metrics(whole)) == {"Requests", "SpendUSD", "SavedUSD", "RequestLatency"}
+
+
+@pytest.mark.parametrize("outcome", ["deferred", "already_done"])
+def test_a_job_put_back_is_no_request_yet_but_its_spend_counts(
+    outcome: str, telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.done(record(**FULL, kind="job", outcome=outcome))
+    _, (whole,) = lines(capsys)
+    assert {"Requests", "RequestLatency"}.isdisjoint(metrics(whole))
+    assert metrics(whole)["SpendUSD"] == 0.000031
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "sets"), [("request", 499, 2), ("request", 500, 1), ("route", 200, 1), ("job", 200, 2)]
+)
+def test_only_what_a_tier_answered_is_told_by_tier(
+    kind: str, status: int, sets: int, telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.done(record(**FULL, kind=kind, status=status))
+    assert len(lines(capsys)[1]) == sets
+
+
+@pytest.mark.parametrize(("status", "counted"), [(499, False), (500, True), (529, True)])
+def test_errors_are_those_of_the_500s(
+    status: int,
+    counted: bool,  # noqa: FBT001  a column of the table
+    telemetry: PowertoolsTelemetry,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    telemetry.done(record(status=status))
+    _, (whole,) = lines(capsys)
+    assert ("Errors" in metrics(whole)) is counted
+
+
+def test_the_log_line_of_a_request(telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.done(record(**FULL))
+    (line,), _ = lines(capsys)
+    frame = {"level", "location", "message", "timestamp", "service"}
+    assert {name: value for name, value in line.items() if name not in frame} == {
+        "request_id": "req_1",
+        "upstream_request_id": "req_up",
+        "tenant": "acme",
+        "tags": {"team": "shop"},
+        "model_used": "claude-haiku-5-5",
+        "tier": "haiku",
+        "complexity_label": "simple",
+        "cause": "classifier",
+        "label_cache": "hit",
+        "input_tokens": 1,
+        "cache_read_input_tokens": 2,
+        "cache_creation_5m_input_tokens": 3,
+        "cache_creation_1h_input_tokens": 4,
+        "output_tokens": 5,
+        "cost_usd": "0.000031",
+        "classifier_cost_usd": "0.0000000001",
+        "baseline_usd": "0.00124",
+        "latency_ms": 56.8,
+        "classifier_ms": 12.3,
+        "status": 200,
+    } | {name: None for name in ("job", "outcome", "error") if name in line}
+    assert (line["level"], line["message"]) == ("INFO", "request")
+
+
+def test_entries_that_could_not_be_written_are_in_the_log_whole(
+    telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.unbooked([ENTRY, CLASSIFIED], StoreError("dynamodb.transact_write_items: ReadTimeoutError"))
+    logged, (emf,) = lines(capsys)
+    assert [line["entry"]["entry_id"] for line in logged] == ["req_1#0", "req_1#1"]
+    assert (logged[0]["entry"]["cost_usd"], logged[0]["entry"]["output_tokens"]) == ("0.000031", 5)
+    assert logged[1]["entry"]["cost_usd"] == "1E-10"
+    assert metrics(emf) == {"LedgerFailures": 2.0}
+
+
+def test_a_defect_is_told_by_place_and_kind_not_by_message(
+    telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        raise KeyError("canary")  # noqa: TRY301  a defect with a place
+    except KeyError as error:
+        telemetry.defect("req_1", error)
+    (line,), _ = lines(capsys)
+    assert (line["request_id"], line["error"]) == ("req_1", "KeyError")
+    assert "test_telemetry.py" in line["frames"][-1]
+    assert "canary" not in json.dumps(line)
+
+
+def test_requests_that_overlap_do_not_share_metrics(
+    telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.done(record(rate_limits=3))
+    telemetry.done(record())
+    _, (first, second) = lines(capsys)
+    assert metrics(first)["RateLimits"] == 3.0
+    assert "RateLimits" not in metrics(second)

@@ -1,0 +1,98 @@
+"""A small server in place of the Claude API, on loopback, that says what a test tells it to."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+MESSAGE: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "content": [{"type": "text", "text": "Hi"}],
+    "usage": {"input_tokens": 3, "output_tokens": 2},
+}
+
+
+@dataclass
+class Seen:
+    """The requests that arrived."""
+
+    headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+
+@dataclass
+class Upstream:
+    """The server's URL, what it saw, and what it says next."""
+
+    url: str
+    seen: Seen = field(default_factory=Seen)
+    reply: Response | None = None
+
+
+@contextmanager
+def serving() -> Iterator[Upstream]:
+    """The server in a thread, until the block ends."""
+    upstream = Upstream("")
+
+    async def messages(request: Request) -> Response:
+        upstream.seen.headers.append(dict(request.headers))
+        upstream.seen.bodies.append(await request.body())
+        return upstream.reply or JSONResponse(MESSAGE, headers={"request-id": "req_up"})
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        upstream.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        app = Starlette(routes=[Route("/v1/messages", messages, methods=["POST"])])
+        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=0)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield upstream
+        finally:
+            server.should_exit = True
+            thread.join(5)
+
+
+def trickling(pause: float) -> Response:
+    """A 200 whose body comes one byte at a time, for ever."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(pause)
+
+    return StreamingResponse(drops(), media_type="application/json")
+
+
+def broken_off() -> Response:
+    """A 200 that promises more than it sends."""
+    return Response(b"{", headers={"content-length": "100"})
+
+
+def refusal(status: int, kind: str, *, code: str | None = None, headers: dict[str, str] | None = None) -> Response:
+    error: dict[str, Any] = {"type": kind, "message": f"refused with {status}"}
+    if code:
+        error["details"] = {"error_code": code}
+    return JSONResponse(
+        {"type": "error", "error": error, "request_id": "req_e"}, status, {"request-id": "req_e", **(headers or {})}
+    )
+
+
+def raw(text: str | bytes, content_type: str = "application/json", status: int = 200) -> Response:
+    return Response(text, status, {"request-id": "req_up"}, media_type=content_type)
+
+
+def message(**changes: Any) -> Response:
+    return raw(json.dumps({**MESSAGE, **changes}))
