@@ -2,12 +2,11 @@
 
 import datetime as dt
 import json
+import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any
 
-import anthropic
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
@@ -20,13 +19,23 @@ from infra.operate.report import report as make_report
 from infra.operate.show import cost_report
 from infra.operate.target import STACK_FILE, NoTarget, find_target
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Claude Cost Router: deploy, call, watch.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Claude Cost Router: deploy, call, watch.",
+)
 keys_app = typer.Typer(no_args_is_help=True, help="Gateway keys and the tenants that own them.")
 app.add_typer(keys_app, name="keys")
-console = Console(highlight=False)
+# Piped output is not cut to the width of a terminal that is not there.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 Stack = Annotated[str | None, typer.Option("--stack", help="CloudFormation stack; the local stack when left out")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+class SendFailed(RuntimeError):
+    """The router answered with an error, or not at all."""
 
 
 def says_what_is_wrong(command: Callable[..., None]) -> Callable[..., None]:
@@ -36,7 +45,7 @@ def says_what_is_wrong(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (NoTarget, KeyProblem, BadReport, ClientError, BotoCoreError, anthropic.AnthropicError) as error:
+        except (NoTarget, KeyProblem, BadReport, SendFailed, ClientError, BotoCoreError) as error:
             console.print(f"cost-router: {error}", style="red", markup=False)
             raise typer.Exit(1) from error
 
@@ -103,10 +112,15 @@ def send(
     gateway_key = key or target.gateway_key
     if not gateway_key:
         raise KeyProblem("no gateway key; give one with --key or COST_ROUTER_KEY")
+    import anthropic  # noqa: PLC0415  a second, which the other commands need not wait for
+
     client = anthropic.Anthropic(base_url=target.base_url, api_key=gateway_key)
-    raw = client.messages.with_raw_response.create(
-        model=model, max_tokens=max_tokens, messages=[{"role": "user", "content": prompt}]
-    )
+    try:
+        raw = client.messages.with_raw_response.create(
+            model=model, max_tokens=max_tokens, messages=[{"role": "user", "content": prompt}]
+        )
+    except anthropic.AnthropicError as error:
+        raise SendFailed(str(error)) from error
     router = {name.removeprefix("x-router-"): raw.headers[name] for name in raw.headers if name.startswith("x-router-")}
     message = json.loads(raw.http_response.content)
     if as_json:

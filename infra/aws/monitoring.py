@@ -56,6 +56,7 @@ class Monitoring(Construct):
         alarm = cloudwatch.Alarm(
             self,
             ring.id,
+            alarm_name=f"{Stack.of(self).stack_name}-{ring.id}",  # it is the subject of the e-mail
             metric=ring.metric,
             threshold=float(ring.at_least),  # CloudWatch takes doubles
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,

@@ -100,5 +100,3 @@ def _import_seconds(module: str, env: Mapping[str, str]) -> float:
 def _run(command: Sequence[str], env: Mapping[str, str]) -> str:
     done = subprocess.run(command, check=True, capture_output=True, env=dict(env), cwd=ROOT, text=True)
     return done.stdout.strip().splitlines()[-1]
-
-

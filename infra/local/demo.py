@@ -5,9 +5,11 @@ Claude's answers are simulated unless `ANTHROPIC_API_KEY` is set; AWS is always 
 
 import datetime as dt
 import json
+import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +19,14 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from cost_router.contract import Output
+from cost_router.contract import NAMESPACE, SERVICE_DIMENSION, SERVICE_PREFIX, Metric, Output
+from cost_router.core.ledger import CLASSIFIER
 from infra.local.deploy import deploy
 from infra.local.stack import ROOT, LocalStack, running_stack
 from infra.operate.report import read_entries, tokens, totals
 from infra.operate.show import cost_report, usd
 
+SPEND_STEPS: Final = (50, 80, 100)  # percent of the budget, as the stack has them
 REQUESTS: Final = ROOT / "events" / "demo.jsonl"
 FIRST_BUDGET: Final = Decimal(50)
 WAIT_SECONDS: Final = 90.0
@@ -40,22 +44,24 @@ class Demo:
     console: Console
     lines: tuple[Mapping[str, Any], ...]
     day: dt.date
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # by model, of step 1 and 2
 
     def run(self) -> None:
         """All steps in order; raises `DemoFailed`."""
-        first = self.send_all("1. Eight requests, model=\"auto\", through the deployed API with the anthropic client")
+        first = self.send_all('1. Eight requests, model="auto", through the deployed API with the anthropic client')
         second = self.send_all(
             "2. The same again to another process (uvicorn): labels come from the DynamoDB cache", "streaming_url"
         )
-        self.expect(tokens(second, "classifier") == 0, "the second pass paid no classifier tokens")
+        self.expect(tokens(second, CLASSIFIER) == 0, "the second pass paid no classifier tokens")
         self.console.print(
-            f"   classifier tokens: first pass {tokens(first, 'classifier')}, second pass {tokens(second, 'classifier')}"
+            f"   classifier tokens: first pass {tokens(first, CLASSIFIER)}, second pass {tokens(second, CLASSIFIER)}"
         )
         self.jobs()
         self.alarm()
         self.console.rule("5. What it cost")
         entries = read_entries(self.stack.target, self.day)
-        cost_report(self.console, entries, "model")
+        latency = {model: f"{statistics.median(found) * 1000:.0f} ms" for model, found in self.seconds.items()}
+        cost_report(self.console, entries, "model", latency)
         total = totals(entries)
         self.console.print(
             f"{total.requests} requests for {usd(total.cost_usd)} instead of {usd(total.baseline_usd)} all on opus: "
@@ -76,6 +82,7 @@ class Demo:
             raw = client.messages.with_raw_response.create(model="auto", **line["params"])
             seconds = time.perf_counter() - began
             headers = raw.headers
+            self.seconds[headers["x-router-model"]].append(seconds)
             table.add_row(
                 line["custom_id"],
                 headers["x-router-label"],
@@ -112,11 +119,13 @@ class Demo:
             self.expect(result["result"]["type"] == "succeeded", f"job {line['custom_id']} succeeded")
             router = result["router"]
             self.console.print(f"   {line['custom_id']:<22} {router['model']:<20} ${router['cost_usd']}")
-        limited = ""
+        seconds = time.monotonic() - began
+        limited = "the account's own limits were not met"
         if self.stack.upstream.simulated:
-            limited = ", 429s included"
             self._script({"limits": None})
-        self.console.print(f"   8 of 8 delivered in {time.monotonic() - began:.1f} s{limited}")
+            self.wait(lambda: self._rate_limits() > 0, "the metric of rate limits")
+            limited = f"Claude answered 429 {self._rate_limits()} times meanwhile"
+        self.console.print(f"   8 of 8 delivered in {seconds:.1f} s; {limited}")
 
     def alarm(self) -> None:
         """Set a tiny daily budget and show the alarm ring and its message arrive."""
@@ -134,7 +143,7 @@ class Demo:
             alarms = cloudwatch.describe_alarms(StateValue="ALARM")["MetricAlarms"]
             return sorted(alarm["AlarmName"] for alarm in alarms if alarm["MetricName"] == "SpendTodayUSD")
 
-        self.wait(lambda: len(ringing()) == 3, "three spend alarms in ALARM")
+        self.wait(lambda: len(ringing()) == len(SPEND_STEPS), "three spend alarms in ALARM")
         for name in ringing():
             self.console.print(f"   [red]ALARM[/red] {name}")
         subjects: list[str] = []
@@ -172,10 +181,26 @@ class Demo:
         sns.subscribe(TopicArn=self.stack.outputs[Output.ALERTS_TOPIC], Protocol="sqs", Endpoint=arn)
 
         def receive() -> list[dict[str, Any]]:
-            messages: list[dict[str, Any]] = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+            messages: list[dict[str, Any]] = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
+                "Messages", []
+            )
             return messages
 
         return receive
+
+    def _rate_limits(self) -> int:
+        """How many 429s and 529s the functions counted in CloudWatch."""
+        now = dt.datetime.now(dt.UTC)
+        points = self.stack.target.client("cloudwatch").get_metric_statistics(
+            Namespace=NAMESPACE,
+            MetricName=Metric.RATE_LIMITS,
+            Dimensions=[{"Name": SERVICE_DIMENSION, "Value": SERVICE_PREFIX + self.stack.config.env}],
+            StartTime=now - dt.timedelta(hours=1),
+            EndTime=now + dt.timedelta(minutes=1),
+            Period=3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return int(sum(point["Sum"] for point in points))
 
     def _script(self, script: Mapping[str, Any]) -> None:
         httpx2.post(f"{self.stack.upstream.meter_url}/_script", json=script).raise_for_status()
@@ -197,6 +222,8 @@ def run_demo(console: Console, folder: Path) -> None:
     console.print("Deploying the CDK template into MiniStack (AWS emulated on loopback) ...")
     with running_stack(folder, daily_budget_usd=FIRST_BUDGET) as stack:
         claude = "the stand-in (simulated answers)" if stack.upstream.simulated else "the real Claude API"
-        console.print(f"Deployed in {time.monotonic() - began:.0f} s. Claude is {claude} at {stack.description['upstream_url']}.")
+        console.print(
+            f"Deployed in {time.monotonic() - began:.0f} s. Claude is {claude} at {stack.description['upstream_url']}."
+        )
         Demo(stack, console, lines, dt.datetime.now(dt.UTC).date()).run()
     console.print(f"Done in {time.monotonic() - began:.0f} s; everything it started has been stopped.")

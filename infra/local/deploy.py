@@ -41,7 +41,9 @@ def _synth(config: Config, outdir: Path) -> Path:
 def upload_assets(emulator: Emulator, outdir: Path, template: Path) -> None:
     """Put every file asset of the manifest where the template expects it."""
     s3 = emulator.client("s3")
-    manifest = json.loads((outdir / template.name.replace(".template.json", ".assets.json")).read_text(encoding="utf-8"))
+    manifest = json.loads(
+        (outdir / template.name.replace(".template.json", ".assets.json")).read_text(encoding="utf-8")
+    )
     for asset in manifest["files"].values():
         source = outdir / asset["source"]["path"]
         if asset["source"]["packaging"] == "zip":

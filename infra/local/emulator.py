@@ -12,6 +12,7 @@ from botocore.config import Config
 from infra.local.processes import Children, free_port, listens
 
 REGION: Final = "us-east-1"
+SECRET: Final = "emulated"  # noqa: S105  the emulator takes any
 ACCOUNT: Final = "000000000000"
 _FAST = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60)
 
@@ -29,7 +30,7 @@ class Emulator:
             endpoint_url=self.endpoint,
             region_name=REGION,
             aws_access_key_id=ACCOUNT,
-            aws_secret_access_key="emulated",
+            aws_secret_access_key=SECRET,
             config=_FAST,
         )
 
@@ -41,7 +42,7 @@ class Emulator:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
         }
 
 
@@ -55,7 +56,7 @@ def start_emulator(children: Children) -> Emulator:
         "MINISTACK_HOST": "127.0.0.1",
         "S3_PERSIST": "0",
         "AWS_ACCESS_KEY_ID": ACCOUNT,
-        "AWS_SECRET_ACCESS_KEY": "emulated",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
     }
     env.pop("LOG_LEVEL", None)  # the functions inherit it, and Powertools would obey it
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # every Lambda starts a process: without bytecode each compiles anew

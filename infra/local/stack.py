@@ -1,7 +1,7 @@
 """The local stack: the emulator with the deployed template, the stand-in, the app under uvicorn, and the bridge.
 
-`running_stack()` is one stack for the length of a `with` block (the demo and the tests); `supervise` keeps one until it is
-told to stop (`make up`).
+`running_stack()` is one stack for the length of a `with` block (the demo and the tests); `background.supervise` keeps one
+until it is told to stop (`make up`).
 """
 
 import contextlib
@@ -84,9 +84,7 @@ def running_stack(folder: Path, *, daily_budget_usd: Decimal | None = None) -> I
         bridge.start()
         description = describe(emulator, upstream, outputs, streaming_url)
         key = create(local_target({**description, "gateway_key": None}), TENANT, Policy(), dt.datetime.now(dt.UTC))
-        yield LocalStack(
-            emulator, upstream, config, outputs, {**description, "gateway_key": key}, bridge, folder
-        )
+        yield LocalStack(emulator, upstream, config, outputs, {**description, "gateway_key": key}, bridge, folder)
     finally:
         if bridge:
             bridge.end()
@@ -119,9 +117,7 @@ def local_config(upstream: Upstream, daily_budget_usd: Decimal | None) -> Config
     )
 
 
-def describe(
-    emulator: Emulator, upstream: Upstream, outputs: Mapping[str, str], streaming_url: str
-) -> dict[str, Any]:
+def describe(emulator: Emulator, upstream: Upstream, outputs: Mapping[str, str], streaming_url: str) -> dict[str, Any]:
     """What `.local/stack.json` says, without the gateway key."""
     found = _BASE_URL.match(outputs[Output.BASE_URL])
     if not found:
@@ -181,5 +177,3 @@ def write_description(stack: LocalStack, file: Path) -> None:
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(stack.description, indent=2) + "\n", encoding="utf-8")
     draft.replace(file)
-
-

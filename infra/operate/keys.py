@@ -49,7 +49,10 @@ def create(target: Target, tenant: str, policy: Policy, now: dt.datetime) -> str
             *(f"#{name} = :{name}" for name in given),
         ]
     )
-    values: dict[str, object] = {":label_key": secrets.token_bytes(32), ":created_at": now.isoformat(timespec="seconds")}
+    values: dict[str, object] = {
+        ":label_key": secrets.token_bytes(32),
+        ":created_at": now.isoformat(timespec="seconds"),
+    }
     values |= {f":{name}": value for name, value in given.items()}
     dynamodb.update_item(
         TableName=target.tables["tenants"],
@@ -65,9 +68,7 @@ def create(target: Target, tenant: str, policy: Policy, now: dt.datetime) -> str
         "created_at": now.isoformat(timespec="seconds"),
         "hint": key[:8],
     }
-    dynamodb.put_item(
-        TableName=target.tables["tenants"], Item={name: _write(value) for name, value in item.items()}
-    )
+    dynamodb.put_item(TableName=target.tables["tenants"], Item={name: _write(value) for name, value in item.items()})
     return key
 
 
@@ -90,7 +91,10 @@ def list_keys(target: Target) -> list[dict[str, Any]]:
 
 
 def disable(target: Target, name: str) -> int:
-    """Disable a key by its id (as `list` shows it), or all keys of a tenant; gives how many were in force. Raises `KeyProblem`."""
+    """Disable a key by its id (as `list` shows it), or all keys of a tenant; gives how many were in force.
+
+    Raises `KeyProblem` when there is none of that name.
+    """
     keys = {pk: item for pk, item in _items(target).items() if pk.startswith("key#")}
     found = [pk for pk, item in keys.items() if name in {pk.removeprefix("key#")[:ID_LENGTH], item["tenant"]}]
     if not found:

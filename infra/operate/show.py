@@ -1,6 +1,6 @@
 """Tables at the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from rich.console import Console
@@ -11,7 +11,8 @@ from infra.operate.report import Figures, Row, rows, totals
 
 def usd(amount: Decimal) -> str:
     """Dollars to the micro-dollar; amounts below that show every digit."""
-    return f"${amount:.6f}" if amount == 0 or abs(amount) >= Decimal("0.000001") else f"${amount:f}"
+    sign, size = "-" if amount < 0 else "", abs(amount)
+    return f"{sign}${size:.6f}" if size == 0 or size >= Decimal("0.000001") else f"{sign}${size:f}"
 
 
 def percent(part: Decimal, whole: Decimal) -> str:
@@ -19,15 +20,16 @@ def percent(part: Decimal, whole: Decimal) -> str:
     return f"{part / whole * 100:.1f} %" if whole else "-"
 
 
-def cost_report(console: Console, entries: Sequence[Row], by: str) -> None:
-    """Print the cost report: a row for each key with its share, and the sum."""
+def cost_report(console: Console, entries: Sequence[Row], by: str, latency: Mapping[str, str] | None = None) -> None:
+    """Print the cost report: a row for each key with its share, and the sum; `latency` is told by key when known."""
     table = Table(title=f"Cost report by {by}", title_justify="left")
     table.add_column(by)
-    for name in ("requests", "share", "actual", "of it classifier", "baseline (all opus)", "saved", "saved %"):
+    names = ("requests", "share", "actual", "of it classifier", "baseline (all opus)", "saved", "saved %")
+    for name in (*names, *(("latency",) if latency else ())):
         table.add_column(name, justify="right")
     total = totals(entries)
     for key, figures in rows(entries, by).items():
-        table.add_row(*_cells(key, figures, total))
+        table.add_row(*_cells(key, figures, total), *((latency.get(key, "-"),) if latency else ()))
     table.add_section()
     table.add_row(*_cells("total", total, total), style="bold")
     console.print(table)

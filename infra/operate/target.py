@@ -46,7 +46,9 @@ def find_target(stack: str | None, folder: Path = Path()) -> Target:
         return _deployed(stack)
     file = folder / STACK_FILE
     if not file.is_file():
-        raise NoTarget(f"no local stack is running ({file} is not there); start one with `make up`, or use --stack NAME")
+        raise NoTarget(
+            f"no local stack is running ({file} is not there); start one with `make up`, or use --stack NAME"
+        )
     return local_target(json.loads(file.read_text(encoding="utf-8")))
 
 

@@ -89,7 +89,8 @@ def test_broken_jobs_end_with_a_reason_and_the_others_are_unharmed(
     broken: list[str | dict[str, Any]] = [
         {"custom_id": "no-messages", "params": {"max_tokens": 5}, "router": {"group": "mixed"}},
         {"custom_id": "no-params", "router": {"group": "mixed"}},
-        job("bad-tokens", "x", group="mixed") | {"params": {"max_tokens": -1, "messages": [{"role": "user", "content": ""}]}},
+        job("bad-tokens", "x", group="mixed")
+        | {"params": {"max_tokens": -1, "messages": [{"role": "user", "content": ""}]}},
         job("unknown-model", "x", group="mixed")
         | {"params": {"model": "gpt-4", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}},
         job("unknown-tenant", "x", group="mixed") | {"router": {"tenant": "nobody-knows", "group": "mixed"}},
@@ -97,8 +98,7 @@ def test_broken_jobs_end_with_a_reason_and_the_others_are_unharmed(
         job("bad-lane", "x", group="mixed", lane="fast"),
         job("late", "x", group="mixed", answer_by="2020-01-01T00:00:00Z"),
         '{"custom_id": "deep", "router": {"group": "mixed"}, "params": ' + "[" * 20_000 + "]" * 20_000 + "}",
-        '{"custom_id": "surrogate", "router": {"group": "mixed"}, "params": {"max_tokens": 5, "messages": '
-        '[{"role": "user", "content": "\\ud800"}]}}',
+        json.dumps(job("surrogate", "\ud800", group="mixed")),
     ]
     drop(stack, good[0], *broken, *good[1:])
     names = {

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import anthropic
+import pytest
 
 from cost_router.contract import Metric, Output
 from infra.local.deploy import apply_template
@@ -28,7 +29,9 @@ def counter(stack: LocalStack, scope: str) -> dict[str, Decimal]:
 
 
 def cached_ask(unique: Unique, ttl: str, words: int) -> dict[str, Any]:
-    system = [{"type": "text", "text": unique("Facts.") + " fact" * words, "cache_control": {"type": "ephemeral", "ttl": ttl}}]
+    system = [
+        {"type": "text", "text": unique("Facts.") + " fact" * words, "cache_control": {"type": "ephemeral", "ttl": ttl}}
+    ]
     return {"max_tokens": 40, "system": system, "messages": [{"role": "user", "content": unique("Which fact?")}]}
 
 
@@ -173,10 +176,8 @@ def test_no_prompt_and_no_answer_is_ever_in_a_log_line(
     client.messages.create(model="auto", **body)  # type: ignore[call-overload]
     meter.script(faults=[{"times": 4, "status": 400, "message": f"about {CANARY}"}])
     for _ in range(2):
-        try:
+        with pytest.raises(anthropic.BadRequestError, match=CANARY):  # Claude's own error goes back to its caller only
             client.messages.create(model="sonnet", **body)  # type: ignore[call-overload]
-        except anthropic.BadRequestError as error:
-            assert CANARY in str(error)  # Claude's own error goes back to its caller, and nowhere else
     meter.reset()
     drop(stack, job("canary", unique(CANARY), group=group))
     wait_for(stack, group, ["canary"])

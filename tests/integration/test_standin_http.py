@@ -49,7 +49,7 @@ def http(url: str) -> Iterator[httpx2.Client]:
 
 
 @pytest.fixture
-def claude(url: str, http: httpx2.Client) -> Iterator[anthropic.Anthropic]:  # noqa: ARG001 - http resets the stand-in
+def claude(url: str, http: httpx2.Client) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(api_key="any", base_url=url, max_retries=0) as client:
         yield client
 

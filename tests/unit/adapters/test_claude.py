@@ -189,7 +189,7 @@ def test_a_connection_that_never_comes_about_was_not_billed() -> None:
         port = listener.getsockname()[1]
         fillers = [socket.socket() for _ in range(4)]
         for filler in fillers:
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(("127.0.0.1", port))
         error = failure(f"http://127.0.0.1:{port}", seconds=0.5)
         for filler in fillers:

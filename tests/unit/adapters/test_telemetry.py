@@ -35,10 +35,8 @@ FULL = {
 }
 
 
-@pytest.fixture
-def telemetry(capsys: pytest.CaptureFixture[str]) -> PowertoolsTelemetry:
+def make() -> PowertoolsTelemetry:
     """Of a stage of its own: Powertools has one log handler per service, bound to the standard output it first saw."""
-    assert capsys  # captures already
     return PowertoolsTelemetry.make(uuid.uuid4().hex)
 
 
@@ -69,9 +67,8 @@ def contract() -> set[str]:
     return {value for name, value in vars(Metric).items() if name.isupper() and isinstance(value, str)}
 
 
-def test_the_metrics_emitted_are_exactly_those_of_the_contract(
-    telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_metrics_emitted_are_exactly_those_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
     telemetry.done(record(**FULL))
     telemetry.done(record(cache="miss", status=500))
     for outcome in ("done", "failed", "deferred"):
@@ -81,7 +78,8 @@ def test_the_metrics_emitted_are_exactly_those_of_the_contract(
     assert set().union(*map(metrics, emf)) == contract()
 
 
-def test_the_values_of_one_request(telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_values_of_one_request(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
     telemetry.done(record(**FULL))
     _, (whole, by_tier) = lines(capsys)
     assert metrics(whole) == {
@@ -104,7 +102,8 @@ def test_the_values_of_one_request(telemetry: PowertoolsTelemetry, capsys: pytes
     assert by_tier["tier"] == "haiku"
 
 
-def test_counts_of_zero_are_left_out(telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_counts_of_zero_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
     telemetry.done(record())
     _, (whole,) = lines(capsys)
     assert set(metrics(whole)) == {"Requests", "SpendUSD", "SavedUSD", "RequestLatency"}
@@ -112,8 +111,9 @@ def test_counts_of_zero_are_left_out(telemetry: PowertoolsTelemetry, capsys: pyt
 
 @pytest.mark.parametrize("outcome", ["deferred", "already_done"])
 def test_a_job_put_back_is_no_request_yet_but_its_spend_counts(
-    outcome: str, telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
+    outcome: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    telemetry = make()
     telemetry.done(record(**FULL, kind="job", outcome=outcome))
     _, (whole,) = lines(capsys)
     assert {"Requests", "RequestLatency"}.isdisjoint(metrics(whole))
@@ -124,8 +124,9 @@ def test_a_job_put_back_is_no_request_yet_but_its_spend_counts(
     ("kind", "status", "sets"), [("request", 499, 2), ("request", 500, 1), ("route", 200, 1), ("job", 200, 2)]
 )
 def test_only_what_a_tier_answered_is_told_by_tier(
-    kind: str, status: int, sets: int, telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
+    kind: str, status: int, sets: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    telemetry = make()
     telemetry.done(record(**FULL, kind=kind, status=status))
     assert len(lines(capsys)[1]) == sets
 
@@ -134,15 +135,16 @@ def test_only_what_a_tier_answered_is_told_by_tier(
 def test_errors_are_those_of_the_500s(
     status: int,
     counted: bool,  # noqa: FBT001  a column of the table
-    telemetry: PowertoolsTelemetry,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    telemetry = make()
     telemetry.done(record(status=status))
     _, (whole,) = lines(capsys)
     assert ("Errors" in metrics(whole)) is counted
 
 
-def test_the_log_line_of_a_request(telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_line_of_a_request(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
     telemetry.done(record(**FULL))
     (line,), _ = lines(capsys)
     frame = {"level", "location", "message", "timestamp", "service"}
@@ -171,9 +173,8 @@ def test_the_log_line_of_a_request(telemetry: PowertoolsTelemetry, capsys: pytes
     assert (line["level"], line["message"]) == ("INFO", "request")
 
 
-def test_entries_that_could_not_be_written_are_in_the_log_whole(
-    telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_entries_that_could_not_be_written_are_in_the_log_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
     telemetry.unbooked([ENTRY, CLASSIFIED], StoreError("dynamodb.transact_write_items: ReadTimeoutError"))
     logged, (emf,) = lines(capsys)
     assert [line["entry"]["entry_id"] for line in logged] == ["req_1#0", "req_1#1"]
@@ -182,9 +183,8 @@ def test_entries_that_could_not_be_written_are_in_the_log_whole(
     assert metrics(emf) == {"LedgerFailures": 2.0}
 
 
-def test_a_defect_is_told_by_place_and_kind_not_by_message(
-    telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_defect_is_told_by_place_and_kind_not_by_message(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
     try:
         raise KeyError("canary")  # noqa: TRY301  a defect with a place
     except KeyError as error:
@@ -195,9 +195,8 @@ def test_a_defect_is_told_by_place_and_kind_not_by_message(
     assert "canary" not in json.dumps(line)
 
 
-def test_requests_that_overlap_do_not_share_metrics(
-    telemetry: PowertoolsTelemetry, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_requests_that_overlap_do_not_share_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
     telemetry.done(record(rate_limits=3))
     telemetry.done(record())
     _, (first, second) = lines(capsys)
