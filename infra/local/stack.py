@@ -1,6 +1,6 @@
 """The local stack: the emulator with the deployed template, the stand-in, the app under uvicorn, and the bridge.
 
-`running_stack()` is one stack for the length of a `with` block (the demo and the tests); `background.supervise` keeps one
+`running_stack()` is one stack for the length of a `with` block (the demo, the tests); `background.supervise` keeps one
 until it is told to stop (`make up`).
 """
 

@@ -17,6 +17,7 @@ IMAGE_TOKENS: Final = 1_600
 DOCUMENT_TOKENS: Final = 3_000
 IMAGE_TOKENS_AT_MOST: Final = 5_000  # 4,784 on models that see high resolution; a small file can be a large picture
 PROMPT_TOKENS_ADDED: Final = 2_000  # room for what the API itself adds for tools and structured output
+FETCHED: Final = ("mcp_servers", "thread")  # fields that make the API add text of its own finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Ask:
     tools: int
     images: int
     documents: int
-    paged: int  # documents whose pages, not their bytes in the body, decide how many tokens they are
+    unbounded: bool  # whether it names what its bytes do not bound: pages of a PDF, things that the API fetches
     after_tool_result: bool  # the last turn answers a tool call
 
     @property
@@ -56,7 +57,7 @@ class Ask:
 
     def most_tokens(self, body_bytes: int, context_window: int) -> int:
         """Input tokens that the request cannot exceed: a token of text is at least one byte of the body."""
-        if self.paged:
+        if self.unbounded:
             return context_window
         bound = body_bytes + PROMPT_TOKENS_ADDED + self.images * IMAGE_TOKENS_AT_MOST
         return min(context_window, bound)
@@ -81,7 +82,8 @@ def read_ask(body: Mapping[str, Any]) -> Ask:
         tools=len(tools) if isinstance(tools, list) else 0,
         images=sum(block.get("type") == "image" for block in blocks),
         documents=sum(block.get("type") == "document" for block in blocks),
-        paged=sum(block.get("type") == "document" and not _written_out(block) for block in blocks),
+        unbounded=any(body.get(name) for name in FETCHED)
+        or any(block.get("type") == "document" and not _written_out(block) for block in blocks),
         after_tool_result=bool(turns) and _answers_tool(turns[-1].get("content")),
     )
 

@@ -12,7 +12,12 @@ UNPRICED_FIELDS: Final = {
     "speed": frozenset({"standard"}),
     "inference_geo": frozenset[str](),
     "container": frozenset[str](),
+    "billing_policy": frozenset[str](),
+    "compaction": frozenset[str](),  # its tokens are not in the top-level usage
+    "fallbacks": frozenset[str](),  # another model would answer, at another price
+    "fallback_credit_token": frozenset[str](),
 }
+COMPACTION: Final = "compact_"  # the edit of `context_management` that calls a model of its own
 # Client tools cost tokens only. Source: platform.claude.com/docs/en/agents-and-tools/tool-use
 UNBILLED_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
 
@@ -54,12 +59,23 @@ def check_billing_fields(body: Mapping[str, Any]) -> None:
         if value is not None and (not isinstance(value, str) or value not in free):
             accepted = f"accepted: {', '.join(sorted(free))}, or leave it out" if free else "leave it out"
             raise InvalidRequest(f"{name}: it changes the price of the call, which is not priced here yet; {accepted}")
+    _check_context_management(body.get("context_management"))
     for place, tool in enumerate(body.get("tools") or ()):
         kind = tool.get("type") or "custom"
         if kind != "custom" and not str(kind).startswith(UNBILLED_TOOLS):
             raise InvalidRequest(
                 f"tools.{place}.type: {quoted(kind)} may be billed apart from tokens, which is not priced here yet; "
                 "accepted: custom tools, and the bash, text editor, computer and memory tools"
+            )
+
+
+def _check_context_management(value: object) -> None:
+    edits = value.get("edits") if isinstance(value, Mapping) else None
+    for place, edit in enumerate(edits if isinstance(edits, list) else ()):
+        if isinstance(edit, Mapping) and str(edit.get("type")).startswith(COMPACTION):
+            raise InvalidRequest(
+                f"context_management.edits.{place}.type: compaction is billed apart, which is not priced here yet; "
+                "accepted: edits that clear tool uses or thinking"
             )
 
 

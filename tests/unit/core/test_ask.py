@@ -102,7 +102,19 @@ def test_newer_tokenizers_count_30_percent_more(tokenizer: str, expected: int) -
 def test_documents_of_text_count_as_their_text_too() -> None:
     ask = read_ask(body(("user", [NOTE])))
     assert ask.estimated_tokens("2024") >= 1_000 + 3_000
-    assert ask.paged == 0
+    assert not ask.unbounded
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"mcp_servers": [{"url": "https://example.com"}]}, 200_000),
+        ({"thread": {"id": "t"}}, 200_000),
+        ({"thread": None}, 2_050),
+    ],
+)
+def test_the_bound_of_the_prompt_does_not_trust_what_the_api_fetches(fields: dict[str, Any], expected: int) -> None:
+    assert read_ask(body(("user", "x"), **fields)).most_tokens(50, 200_000) == expected
 
 
 @pytest.mark.parametrize(
