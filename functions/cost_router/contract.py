@@ -12,7 +12,7 @@ class Env:
 
     LINEUP: Final = "COST_ROUTER_LINEUP"  # name of a lineup in data/lineups.json
     PROVIDER: Final = "COST_ROUTER_PROVIDER"  # "anthropic" (key in Secrets Manager) or "aws" (signed with the role)
-    SECRET_ARN: Final = "COST_ROUTER_SECRET_ARN"  # secret whose string is the Anthropic key; empty with provider aws
+    SECRET_ARN: Final = "COST_ROUTER_SECRET_ARN"  # noqa: S105  its string is the Anthropic key; empty with provider aws
     WORKSPACE_ID: Final = "COST_ROUTER_AWS_WORKSPACE_ID"  # Claude Platform on AWS workspace; provider aws only
     UPSTREAM_URL: Final = "COST_ROUTER_UPSTREAM_URL"  # base URL of the Claude API; empty = the SDK's own
     LABELS_TABLE: Final = "COST_ROUTER_LABELS_TABLE"
@@ -32,7 +32,7 @@ class Env:
 
 
 class Metric:
-    """CloudWatch metrics, in `NAMESPACE`; all have the dimension `service`, those in `BY_TIER` are emitted by tier too."""
+    """CloudWatch metrics, in `NAMESPACE`, with the dimension `service`; those in `BY_TIER` are emitted by tier too."""
 
     REQUESTS: Final = "Requests"  # Count
     SPEND: Final = "SpendUSD"  # None (dollars), Sum feeds graphs
@@ -88,7 +88,7 @@ class Output:
     JOBS_TABLE: Final = "JobsTable"
     TENANTS_TABLE: Final = "TenantsTable"
     ALERTS_TOPIC: Final = "AlertsTopicArn"
-    SECRET_ARN: Final = "AnthropicSecretArn"
+    SECRET_ARN: Final = "AnthropicSecretArn"  # noqa: S105  a name
     ROUTER_FUNCTION: Final = "RouterFunction"
     BATCH_FUNCTION: Final = "BatchFunction"
     DASHBOARD: Final = "DashboardName"
@@ -103,4 +103,4 @@ class Handler:
 
 
 HEALTH_PATH: Final = "/health"
-SECRET_PLACEHOLDER: Final = "put-your-anthropic-key-here"  # what the stack creates the secret with: not a key yet
+SECRET_PLACEHOLDER: Final = "put-your-anthropic-key-here"  # noqa: S105  what the stack makes the secret with: no key

@@ -23,7 +23,8 @@ def main() -> None:
             verdict = "" if result.target is None else ("  ok" if result.value <= result.target else "  MISSED")
             target = "" if result.target is None else f"  target <= {result.target}"
             console.print(
-                f"{result.name:<28} {result.value:>10.3f} {result.unit:<6}{target}{verdict}  ({result.against})"
+                f"{result.name:<28} {result.value:>10.3f} {result.unit:<6}{target}{verdict}  ({result.against})",
+                soft_wrap=True,
             )
     FILE.parent.mkdir(exist_ok=True)
     FILE.write_text(json.dumps({"measures": [result.json() for result in found]}, indent=2) + "\n", encoding="utf-8")

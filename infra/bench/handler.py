@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any, Final
 
 from cost_router.contract import Env
@@ -54,7 +55,22 @@ def bare() -> None:
 
 def routed() -> None:
     """Print CPU milliseconds of one request through the ASGI app, with every store in memory."""
-    import httpx2  # noqa: PLC0415
+    app, body = _bench_app(), json.dumps({"model": "auto", **BODY}).encode()
+    headers = [(b"x-api-key", b"bench"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": headers, "query_string": b""}
+
+    async def call() -> None:
+        status = await _ask(app, scope, body)
+        if status != HTTPStatus.OK:
+            raise SystemExit(f"the router answered {status}")
+
+    with contextlib.redirect_stdout(io.StringIO()):  # log lines and metrics are made, as in Lambda, but not shown
+        milliseconds = asyncio.run(_per_call(call))
+    sys.stdout.write(f"{milliseconds}\n")
+
+
+def _bench_app() -> Any:
+    """The deployed app but for its stores."""
     from anthropic import AsyncAnthropic  # noqa: PLC0415
 
     from cost_router.adapters.claude import AnthropicClaude  # noqa: PLC0415
@@ -81,24 +97,7 @@ def routed() -> None:
         clock=SystemClock(),
         chance=SystemChance(),
     )
-    app = make_app(wiring.router(settings, out), out, RouterSettings.read(os.environ))
-    scope: dict[str, Any] = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/messages",
-        "headers": [(b"x-api-key", b"bench"), (b"content-type", b"application/json")],
-        "query_string": b"",
-    }
-    body = json.dumps({"model": "auto", **BODY}).encode()
-
-    async def call() -> None:
-        status = await _ask(app, scope, body)
-        if status != httpx2.codes.OK:
-            raise SystemExit(f"the router answered {status}")
-
-    with contextlib.redirect_stdout(io.StringIO()):  # log lines and metrics are made, as in Lambda, but not shown
-        milliseconds = asyncio.run(_per_call(call))
-    sys.stdout.write(f"{milliseconds}\n")
+    return make_app(wiring.router(settings, out), out, RouterSettings.read(os.environ))
 
 
 class Memory:

@@ -1,10 +1,12 @@
 """The functions as deployed: their imports, and the buffered entrance through Mangum."""
 
+import asyncio
 import base64
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,17 @@ def event(body: str, *, encoded: bool = False, path: str = "/v1/messages", metho
     }
 
 
+@pytest.fixture
+def lambdas_loop() -> Iterator[None]:
+    """The loop of Lambda's main thread, which Mangum uses and never closes."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.mark.usefixtures("lambdas_loop")
 def test_the_buffered_entrance_answers_one_request_after_another() -> None:
     world = World()
     handler = Mangum(world.app(), lifespan="off")
@@ -44,6 +57,7 @@ def test_the_buffered_entrance_answers_one_request_after_another() -> None:
     assert len(world.ledger.bookings) == 3
 
 
+@pytest.mark.usefixtures("lambdas_loop")
 @pytest.mark.parametrize("raw", [b"\xff\xfe", b"", b'{"a": "\xed\xa0\x80"}', b"[" * 50_000])
 def test_bytes_that_are_no_json_are_a_400_there_too(raw: bytes) -> None:
     world = World()
