@@ -42,6 +42,7 @@ check: .venv/.made  ## lint, types, layers, architecture
 	mypy
 	lint-imports
 	python -m infra.catalogue.build --check
+	python -m pytest tests/test_architecture.py
 
 format: .venv/.made  ## format the code
 	ruff check --fix .
