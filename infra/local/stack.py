@@ -78,7 +78,7 @@ def running_stack(folder: Path, *, daily_budget_usd: Decimal | None = None) -> I
         outputs = deploy(emulator, config, folder / "cdk.out")
         secret = outputs[Output.SECRET_ARN]
         emulator.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=upstream.key)
-        log, streaming_url = _start_uvicorn(children, emulator, outputs)
+        log, streaming_url = start_uvicorn(children, emulator, outputs)
         groups = [f"/aws/lambda/{outputs[name]}" for name in (Output.ROUTER_FUNCTION, Output.BATCH_FUNCTION)]
         bridge = Bridge(emulator, _log_groups(emulator, outputs) or groups, [log])
         bridge.start()
@@ -146,8 +146,13 @@ def function_environment(emulator: Emulator, outputs: Mapping[str, str]) -> dict
     return variables
 
 
-def _start_uvicorn(children: Children, emulator: Emulator, outputs: Mapping[str, str]) -> tuple[Path, str]:
-    """The same app on the same tables, started by the script and the variables that the web adapter uses on AWS."""
+def start_uvicorn(
+    children: Children, emulator: Emulator, outputs: Mapping[str, str], deadline_seconds: str = "870"
+) -> tuple[Path, str]:
+    """The same app on the same tables, started by the script and the variables that the web adapter uses on AWS.
+
+    Gives its log and its URL.
+    """
     port = free_port()
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ANTHROPIC_"))}
     env |= function_environment(emulator, outputs) | emulator.environment()
@@ -155,7 +160,7 @@ def _start_uvicorn(children: Children, emulator: Emulator, outputs: Mapping[str,
         "AWS_LWA_PORT": str(port),
         "LAMBDA_TASK_ROOT": str(FUNCTIONS),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        Env.DEADLINE_SECONDS: "870",
+        Env.DEADLINE_SECONDS: deadline_seconds,
     }
     child = children.start("uvicorn", [str(FUNCTIONS / "cost_router" / "start.sh")], env, cwd=FUNCTIONS)
     child.wait_until(lambda: listens(port))

@@ -19,6 +19,7 @@ from cost_router.core.record import Record
 from cost_router.core.request import Request
 from cost_router.core.words import Label
 
+TOO_LATE: Final = "no answer came in time; what was spent is booked; longer work belongs on the jobs queue"
 SHORTEST_CALL: Final = 0.05  # seconds; with less than this left a call is not begun
 
 
@@ -104,7 +105,7 @@ class Caller:
         """
         left = deadline - self.clock.monotonic()
         if left < SHORTEST_CALL:
-            raise DeadlinePassed("the deadline of the request has passed")
+            raise DeadlinePassed(TOO_LATE)
         at = self.clock.now()
         bound = pricing.upper_bound(
             call.model, prompt_tokens=call.most_prompt_tokens, max_tokens=call.max_tokens, on=at.date()

@@ -1,12 +1,14 @@
 """The road of one request: label, decide, adapt, call, fall back, book."""
 
 import asyncio
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from cost_router.core import capability, policy, pricing
-from cost_router.core.calls import INTERACTIVE, SHORTEST_CALL, Call, Caller, Patience, Trip
+from cost_router.core.calls import INTERACTIVE, SHORTEST_CALL, TOO_LATE, Call, Caller, Patience, Trip
 from cost_router.core.catalogue import Catalogue, Lineup
 from cost_router.core.errors import DeadlinePassed, Failure, StoreError, UpstreamError
 from cost_router.core.labelling import Labeller
@@ -16,6 +18,8 @@ from cost_router.core.ports import Chance, Clock, Ledger, Reply, Telemetry
 from cost_router.core.record import Record
 from cost_router.core.request import Budget, Request
 from cost_router.core.words import AUTO, TIER_WORDS, Label, Tier
+
+SHARE_OF_THE_FIRST: Final = 2 / 3  # of the time left; a call that hangs must leave some to the tier below
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +115,13 @@ class Router:
     ) -> tuple[Choice, Reply]:
         """The first choice that answers; the first error when none does or when one is not to be passed on."""
         first: UpstreamError | None = None
-        for choice in (decision.choice, *(decision.fallbacks if patience.fall_back else ())):
+        choices = (decision.choice, *(decision.fallbacks if patience.fall_back else ()))
+        for choice in choices:
             trip.record.model, trip.record.tier, trip.record.cause = choice.model.id, choice.tier, choice.cause
             try:
                 call = self._call(choice, label, trip.request)
-                return choice, await self.caller.persist(call, trip, trip.request.deadline, patience)
+                each = math.inf if choice is choices[-1] else self._share(trip.request)
+                return choice, await self.caller.persist(call, trip, trip.request.deadline, patience, each=each)
             except UpstreamError as error:
                 first = first or error
                 if not error.passes_with_time:
@@ -125,8 +131,12 @@ class Router:
                     raise
                 break
         if first is None or self._out_of_time(first, trip):
-            raise DeadlinePassed("the deadline of the request has passed") from first
+            raise DeadlinePassed(TOO_LATE) from first
         raise first
+
+    def _share(self, request: Request) -> float:
+        """Seconds that a call may take when another tier could still be asked after it."""
+        return (request.deadline - self.clock.monotonic()) * SHARE_OF_THE_FIRST
 
     def _out_of_time(self, error: UpstreamError, trip: Trip) -> bool:
         late = trip.request.deadline - self.clock.monotonic() < SHORTEST_CALL

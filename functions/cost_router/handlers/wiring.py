@@ -1,10 +1,11 @@
 """The composition root: settings in, ready parts out. Tests call it with fakes in place of the adapters."""
 
+import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from cost_router.adapters.attempts import DynamoAttempts
 from cost_router.adapters.aws import Aws
@@ -25,6 +26,8 @@ from cost_router.core.ports import Chance, Claude, Clock, LabelStore, Ledger, Te
 from cost_router.core.router import Router
 from cost_router.core.rubric import Rubric
 from cost_router.handlers.settings import BatchSettings, Settings
+
+MEMORY_TTL: Final = dt.timedelta(hours=1)  # the table knows when a label really expires
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def router(settings: Settings, out: Outside) -> Router:
     labeller = Labeller(
         caller=caller,
         store=out.labels,
-        memory=Memory(settings.label_ttl),
+        memory=Memory(min(settings.label_ttl, MEMORY_TTL)),
         rubric=Rubric.parse(data("rubric.json"), data("domain_examples.json", missing={})),
         model=lineup.classifier,
         deadline_seconds=settings.classifier_deadline_seconds,

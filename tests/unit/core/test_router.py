@@ -220,8 +220,15 @@ def test_the_original_error_is_kept_when_the_whole_chain_fails() -> None:
 
 def test_a_call_gets_the_time_that_is_left() -> None:
     world = World(script=[limited(529, 2.0)])
-    answer(world, model="sonnet")
+    answer(world, model="sonnet", hints=Hints(floor=Tier.SONNET))
     assert [call.seconds for call in world.claude.calls] == pytest.approx([25.0, 22.875])
+
+
+def test_a_call_that_another_tier_could_follow_gets_two_thirds_of_the_time_left() -> None:
+    world = World()
+    world.claude.takes = 60.0
+    assert isinstance(error(world, model="opus"), DeadlinePassed)
+    assert [call.seconds for call in world.claude.calls] == pytest.approx([25 * 2 / 3, 25 / 3 * 2 / 3, 25 / 9])
 
 
 def test_a_deadline_that_passes_during_the_call_is_told_and_the_call_booked_at_its_bound() -> None:
@@ -229,7 +236,7 @@ def test_a_deadline_that_passes_during_the_call_is_told_and_the_call_booked_at_i
     world.claude.takes = 60.0
     told = record()
     with pytest.raises(DeadlinePassed):
-        run(world.router.answer(world.request(model="sonnet"), told))
+        run(world.router.answer(world.request(model="sonnet", hints=Hints(floor=Tier.SONNET)), told))
     (entry,) = world.ledger.entries
     assert (entry.flags, entry.usage, entry.baseline_usd) == ((AMBIGUOUS,), Usage(), Decimal(0))
     assert entry.cost_usd > Decimal("0.009")  # 2,000 tokens and more at $4, 100 at $10 per million
@@ -252,7 +259,7 @@ def test_what_the_classifier_cost_is_booked_when_the_deadline_passes_after_it() 
 
 def test_the_first_error_is_told_when_the_deadline_passes_in_a_fallback() -> None:
     world = World(script=[limited(529, 24.0)])
-    world.claude.takes = 24.96
+    world.claude.takes = 16.6
     found = error(world, model="opus")
     assert isinstance(found, UpstreamError)
     assert found.status == 529

@@ -309,7 +309,7 @@ def test_a_paid_error_tells_its_cost() -> None:
 def test_a_deadline_is_a_504_and_what_was_spent_is_booked() -> None:
     world = World()
     world.claude.takes = 60.0
-    response = post(world, message_body(model="haiku"))
+    response = post(world, message_body(model="haiku", router={"ceiling": "haiku"}))
     assert (response.status_code, error_of(response)["type"]) == (504, "timeout_error")
     assert response.headers["x-should-retry"] == "false"
     assert len(world.ledger.entries) == 1
