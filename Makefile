@@ -10,7 +10,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down check format bench deploy destroy synth catalogue
+.PHONY: help demo test up down check format bench bootstrap deploy destroy synth catalogue
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ synth: .venv/.made  ## synthesise the stack into cdk.out
 
 deploy: .venv/.made  ## deploy into your AWS account; ARGS='-c env=prod -c daily_budget_usd=50'
 	npx --yes aws-cdk@$(CDK_VERSION) deploy $(ARGS)
+
+bootstrap: .venv/.made  ## prepare an AWS account and region for the CDK, once
+	npx --yes aws-cdk@$(CDK_VERSION) bootstrap
 
 destroy: .venv/.made  ## remove the stack; ARGS as for deploy
 	npx --yes aws-cdk@$(CDK_VERSION) destroy $(ARGS)

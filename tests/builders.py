@@ -283,6 +283,7 @@ class MemoryResults:
     """Results in memory."""
 
     down: bool = False
+    failing_puts: int = 0  # how many writes will fail before one succeeds
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def exists(self, group: str, custom_id: str) -> bool:
@@ -291,7 +292,8 @@ class MemoryResults:
         return f"{group}/{custom_id}" in self.items
 
     async def put(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
-        if self.down:
+        if self.down or self.failing_puts:
+            self.failing_puts = max(0, self.failing_puts - 1)
             raise StoreError("s3.put_object: ReadTimeoutError")
         self.items[f"{group}/{custom_id}"] = json.loads(json.dumps(result))
 

@@ -32,7 +32,7 @@ class Env:
 
 
 class Metric:
-    """CloudWatch metrics, in `NAMESPACE`, with the dimension `service`; those in `BY_TIER` are emitted by tier too."""
+    """CloudWatch metrics, in `NAMESPACE`, with the dimension `service`; requests and spend are emitted by tier too."""
 
     REQUESTS: Final = "Requests"  # Count
     SPEND: Final = "SpendUSD"  # None (dollars), Sum feeds graphs
@@ -51,8 +51,6 @@ class Metric:
     JOBS_DONE: Final = "JobsDone"  # Count
     JOBS_FAILED: Final = "JobsFailed"  # Count
     JOBS_DEFERRED: Final = "JobsDeferred"  # Count of jobs put back on the queue
-
-    BY_TIER: Final = ("Requests", "SpendUSD")
 
 
 NAMESPACE: Final = "ClaudeCostRouter"

@@ -4,6 +4,8 @@
 set -eu
 root="${LAMBDA_TASK_ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)}"
 export PYTHONPATH="${root}${PYTHONPATH:+:${PYTHONPATH}}"
+# Metrics are printed: without this they would wait in a buffer for the next request, and be lost with the process.
+export PYTHONUNBUFFERED=1
 # No access log: the app writes one line per request itself. The graceful timeout fits what Lambda gives to extensions.
 exec python3 -m uvicorn cost_router.handlers.entry_router:app \
     --host 127.0.0.1 --port "${AWS_LWA_PORT:-8080}" \

@@ -28,6 +28,8 @@ RANGES: Final = {
     "throttle_rate": (1, 10_000),
     "throttle_burst": (1, 5_000),
 }
+IDLE_SECONDS: Final = 300  # a streamed integration that sends nothing for so long is cut, and an answer is sent whole
+MARGIN_SECONDS: Final = 5  # for a cold start before the app's clock, and for booking after a call was given up
 OUR_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")  # CDK's own context keys have a colon, a slash or a dash
 
 
@@ -46,7 +48,7 @@ class Config:
     upstream_url: str = ""  # base URL of the Claude API; empty = the SDK's own
     streaming: bool = True  # uvicorn behind the Lambda Web Adapter; False = Mangum, buffered
     gateway_timeout_seconds: int = 0  # 0 = 900 streaming, 29 buffered; buffered, up to 300 with a raised quota
-    deadline_seconds: int = 0  # of one HTTPS request; 0 = 30 s (streaming) or 2 s (buffered) less
+    deadline_seconds: int = 0  # of one HTTPS request; 0 = 5 s before the gateway gives up: 295 streaming, 24 buffered
     classifier_deadline_seconds: Decimal = Decimal(3)
     max_body_bytes: int = 5_000_000  # Lambda takes 6 MB of event, with the body escaped inside
     label_ttl_days: int = 7
@@ -66,7 +68,8 @@ class Config:
         """Fill in what follows from other fields, then check every field."""
         gateway = self.gateway_timeout_seconds or (STREAM_SECONDS if self.streaming else BUFFERED_SECONDS)
         object.__setattr__(self, "gateway_timeout_seconds", gateway)
-        object.__setattr__(self, "deadline_seconds", self.deadline_seconds or gateway - (30 if self.streaming else 2))
+        default = min(gateway, IDLE_SECONDS) - MARGIN_SECONDS
+        object.__setattr__(self, "deadline_seconds", self.deadline_seconds or default)
         _check(self)
 
     @classmethod
@@ -91,7 +94,7 @@ def _check(config: Config) -> None:
     _require(c, "workspace_id", fits, "wrkspc_... with provider aws, nothing with provider anthropic")
     _require(c, "upstream_url", re.fullmatch(r"(https?://\S+)?", c.upstream_url), "http(s)://..., or nothing")
     slowest = STREAM_SECONDS if c.streaming else RAISED_SECONDS
-    _require(c, "gateway_timeout_seconds", 3 <= c.gateway_timeout_seconds <= slowest, f"3 to {slowest}")  # noqa: PLR2004
+    _require(c, "gateway_timeout_seconds", 10 <= c.gateway_timeout_seconds <= slowest, f"10 to {slowest}")  # noqa: PLR2004
     below = c.gateway_timeout_seconds - 1
     _require(c, "deadline_seconds", 1 <= c.deadline_seconds <= below, f"1 to {below}, before the gateway gives up")
     longest = c.deadline_seconds

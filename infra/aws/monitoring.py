@@ -41,6 +41,8 @@ class Monitoring(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, rings: Iterable[Ring], alert_email: str) -> None:
         super().__init__(scope, id_)
+        # Not encrypted: alarms cannot publish under the key that AWS manages, a key of ours costs $1 a month, and the
+        # messages say no more than the alarms' names and figures.
         self.topic = sns.Topic(self, "Alerts", display_name="Claude Cost Router alerts", enforce_ssl=True)
         # A topic with a policy of its own loses SNS's default one, which lets the account's alarms publish.
         self.topic.grant_publish(

@@ -19,7 +19,7 @@ def answer(function: lambda_.Function, storage: Storage) -> None:
 
 def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:
     """Drain the queue (its event source brings receive, delete and visibility), deliver, set aside."""
-    storage.jobs.grant(function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    storage.jobs.grant(function, "dynamodb:UpdateItem")
     function.add_to_role_policy(  # jobs without a tenant belong to one that is made when it is missing, and no other
         iam.PolicyStatement(
             actions=["dynamodb:PutItem"],

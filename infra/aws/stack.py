@@ -19,6 +19,8 @@ from infra.aws.monitoring import Monitoring, health_rings, spend_rings
 from infra.aws.queueing import Queueing
 from infra.aws.storage import Storage
 
+BOOKING_SECONDS: Final = 30  # a function outlives its gateway: what was paid is booked, whoever has stopped waiting
+LAMBDA_SECONDS: Final = 900
 DESCRIPTION: Final = "Claude Cost Router: each request on the cheapest Claude tier that can do it."
 
 
@@ -41,7 +43,7 @@ class CostRouterStack(Stack):
             runtime=Runtime(
                 code=code,
                 handler=Handler.ROUTER_STREAMING if config.streaming else Handler.ROUTER_BUFFERED,
-                timeout=Duration.seconds(config.gateway_timeout_seconds),
+                timeout=Duration.seconds(min(config.gateway_timeout_seconds + BOOKING_SECONDS, LAMBDA_SECONDS)),
                 environment=self._environment() | self._router_environment(),
                 log_retention=retention,
             ),

@@ -147,14 +147,14 @@ def function_environment(emulator: Emulator, outputs: Mapping[str, str]) -> dict
 
 
 def start_uvicorn(
-    children: Children, emulator: Emulator, outputs: Mapping[str, str], deadline_seconds: str = "870"
+    children: Children, emulator: Emulator, outputs: Mapping[str, str], deadline_seconds: str = "295"
 ) -> tuple[Path, str]:
     """The same app on the same tables, started by the script and the variables that the web adapter uses on AWS.
 
     Gives its log and its URL.
     """
     port = free_port()
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ANTHROPIC_"))}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ANTHROPIC_", "PYTHON"))}
     env |= function_environment(emulator, outputs) | emulator.environment()
     env |= {
         "AWS_LWA_PORT": str(port),

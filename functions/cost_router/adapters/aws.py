@@ -12,7 +12,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cost_router.core.errors import StoreError
 
 # A store that does not answer must not eat the request's deadline. Lambda restores snapshots: no socket before use.
-_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=3,
+    retries={"mode": "standard", "total_max_attempts": 2},
+    max_pool_connections=50,
+)
 
 
 class Aws:

@@ -54,8 +54,8 @@ class KeyedClient:
         key = str(reply.get("SecretString", "")).strip()
         if not key or key == SECRET_PLACEHOLDER:
             raise NotConfigured(
-                "this deployment has no Anthropic key yet; an operator stores it with: "
-                f"aws secretsmanager put-secret-value --secret-id {self.secret_arn} --secret-string KEY"
+                "this deployment has no Anthropic key yet; its operator stores one in the secret of the stack's output "
+                "AnthropicSecretArn, with: aws secretsmanager put-secret-value"
             )
         return key
 

@@ -14,15 +14,19 @@ from typing import Any, Final
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from cost_router.adapters.aws import Aws
+from cost_router.adapters.aws import Aws, error_code
 from cost_router.contract import Table
 from cost_router.core.backoff import full_jitter
 from cost_router.core.errors import StoreError
 from cost_router.core.ledger import ANSWER, CLASSIFIER, Entry
 from cost_router.core.ports import Chance, Clock
 
-CONFLICT_TRIES: Final = 12  # transactions on one counter conflict rather than queue
-PASSING: Final = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+TRIES: Final = 12  # transactions on one counter conflict rather than queue
+TRY_SECONDS: Final = 10.0
+# What no repetition mends. Anything else may pass, or may even have been written: the entries' condition tells.
+HOPELESS: Final = frozenset(
+    {"ValidationError", "ValidationException", "AccessDeniedException", "ResourceNotFoundException"}
+)
 _write = TypeSerializer().serialize
 _read = TypeDeserializer().deserialize
 
@@ -39,19 +43,20 @@ class DynamoLedger:
     async def book(self, entries: Sequence[Entry]) -> None:
         """Write entries and counters in one transaction; entries already written change nothing.
 
-        The entries of one request are booked together or not at all. Conflicts on the day's counter are tried again
-        with jitter. Raises `StoreError`.
+        The entries of one request are booked together or not at all. Conflicts on the day's counter, throttling and
+        lost replies are tried again with jitter, for some seconds. Raises `StoreError`.
         """
+        until = self.clock.monotonic() + TRY_SECONDS
         puts = [self._put(entry) for entry in entries]
         transaction = [*puts, *(self._add(key, sums) for key, sums in _sums(entries).items())]
-        for attempt in range(1, CONFLICT_TRIES + 1):
+        for attempt in range(1, TRIES + 1):
             try:
                 await self.aws.call("dynamodb", "transact_write_items", TransactItems=transaction)
             except StoreError as error:
                 reasons = _reasons(error.__cause__)
                 if "ConditionalCheckFailed" in reasons:
                     return  # booked before: the reply of that transaction was lost
-                if attempt == CONFLICT_TRIES or not reasons & PASSING:
+                if attempt == TRIES or reasons & HOPELESS or self.clock.monotonic() > until:
                     raise
                 await self.clock.sleep(full_jitter(attempt, self.chance.fraction(), base=0.02, cap=1.0))
             else:
@@ -137,8 +142,8 @@ def _key(pk: str, sk: str) -> dict[str, dict[str, str]]:
 
 
 def _reasons(error: BaseException | None) -> frozenset[str]:
-    """Why a transaction was cancelled."""
-    if not isinstance(error, ClientError):
-        return frozenset()
-    response: Mapping[str, Any] = error.response
-    return frozenset(str(reason.get("Code")) for reason in response.get("CancellationReasons", ()))
+    """Why a transaction failed: the reasons of its cancellation, and the error's own code."""
+    response: Mapping[str, Any] = error.response if isinstance(error, ClientError) else {}
+    return frozenset(
+        [str(reason.get("Code")) for reason in response.get("CancellationReasons", ())] + [error_code(error)]
+    )

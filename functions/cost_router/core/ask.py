@@ -33,6 +33,7 @@ class Ask:
     documents: int
     unbounded: bool  # whether it names what its bytes do not bound: pages of a PDF, things that the API fetches
     after_tool_result: bool  # the last turn answers a tool call
+    prefilled: bool  # the last turn is the assistant's: the beginning of the answer
 
     @property
     def excerpt(self) -> str:
@@ -85,6 +86,7 @@ def read_ask(body: Mapping[str, Any]) -> Ask:
         unbounded=any(body.get(name) for name in FETCHED)
         or any(block.get("type") == "document" and not _written_out(block) for block in blocks),
         after_tool_result=bool(turns) and _answers_tool(turns[-1].get("content")),
+        prefilled=bool(turns) and turns[-1].get("role") == "assistant",
     )
 
 

@@ -31,6 +31,7 @@ class Patience:
     failures: int  # of those retries, how many for other failures than limits: such calls may have been paid for
     longest_wait: float  # seconds; the call is not retried when Claude asks for more
     fall_back: bool
+    least_time: float  # seconds; with less left a try is not begun: it would be paid for and cut off
 
     def covers(self, error: UpstreamError) -> bool:
         """Whether the same call is worth another try."""
@@ -38,9 +39,9 @@ class Patience:
         return soon and error.passes_with_time and error.failure is not Failure.TIMEOUT
 
 
-INTERACTIVE: Final = Patience(retries=1, failures=1, longest_wait=2.0, fall_back=True)
-# Jobs have time: they wait for the right tier instead of taking a lesser one.
-QUEUED: Final = Patience(retries=1_000, failures=1, longest_wait=60.0, fall_back=False)
+INTERACTIVE: Final = Patience(retries=1, failures=1, longest_wait=2.0, fall_back=True, least_time=SHORTEST_CALL)
+# Jobs have time: they wait for the right tier instead of taking a lesser one, and for another invocation's whole time.
+QUEUED: Final = Patience(retries=1_000, failures=1, longest_wait=60.0, fall_back=False, least_time=120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,14 @@ class Caller:
         attempt = failures = 0
         while True:
             attempt += 1
+            if deadline - self.clock.monotonic() < patience.least_time:
+                raise DeadlinePassed(TOO_LATE)
             try:
                 return await self.call(call, trip, min(deadline, self.clock.monotonic() + each))
             except UpstreamError as error:
                 failures += not error.is_limit
                 wait = wait_before(attempt, self.chance.fraction(), error.retry_after, cap=patience.longest_wait)
-                in_time = self.clock.monotonic() + wait + SHORTEST_CALL < deadline
+                in_time = self.clock.monotonic() + wait + patience.least_time < deadline
                 exhausted = attempt > patience.retries or failures > patience.failures
                 if exhausted or not in_time or not patience.covers(error):
                     raise
@@ -106,7 +109,7 @@ class Caller:
         left = deadline - self.clock.monotonic()
         if left < SHORTEST_CALL:
             raise DeadlinePassed(TOO_LATE)
-        at = self.clock.now()
+        at, began = self.clock.now(), self.clock.monotonic()
         bound = pricing.upper_bound(
             call.model, prompt_tokens=call.most_prompt_tokens, max_tokens=call.max_tokens, on=at.date()
         )
@@ -120,6 +123,9 @@ class Caller:
         except asyncio.CancelledError:  # whoever waited has gone; Claude may have been working all the same
             self._enter_bound(call, trip, at, bound, None)
             raise
+        finally:
+            if call.purpose == ledger.CLASSIFIER:  # of the last try: waiting for a limit is not the classifier's
+                trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
         cost = pricing.cost(call.model, reply.usage, on=at.date())
         baseline = pricing.cost(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
         trip.trail.entries.append(self._entry(call, trip, at, reply.usage, cost, baseline, reply.request_id, ()))

@@ -37,6 +37,8 @@ def _broken_rule(model: Model, ask: Ask, max_tokens: int) -> str | None:
         return "context-window"
     if max_tokens > model.max_output_tokens:
         return "output-limit"
+    if ask.prefilled and not model.prefill:
+        return "prefill"
     if ask.images and not model.images:
         return "images"
     return "documents" if ask.documents and not model.pdf else None

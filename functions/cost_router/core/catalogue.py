@@ -39,6 +39,7 @@ class Model:
     images: bool
     pdf: bool
     thinking: str  # "off", "default_on" or "always_on"
+    prefill: bool  # whether the last turn may be the beginning of the answer
     tokenizer: str  # "2026" counts about 30 % more tokens than "2024" for the same text
     prices: tuple[PriceRow, ...]
 
@@ -100,6 +101,7 @@ def _model(id_: str, row: Mapping[str, Any]) -> Model:
         images=row["images"],
         pdf=row["pdf"],
         thinking=row["thinking"],
+        prefill=row["prefill"],
         tokenizer=row["tokenizer"],
         prices=tuple(_price_row(price) for price in row["prices"]),
     )

@@ -11,6 +11,7 @@ RouterError
 ├── DeadlinePassed       the request's own deadline would be missed
 └── UpstreamError        Claude answered with an error, or did not answer
 
+NotDelivered             a paid answer whose result could not be kept
 StoreError               a table, bucket or queue could not be reached; the caller of the port decides what that means
 """
 
@@ -77,6 +78,10 @@ class DeadlinePassed(RouterError):
     """The request's own deadline would be missed; what was spent is booked."""
 
     kind = "timeout_error"
+
+
+class NotDelivered(Exception):
+    """A job was answered and paid for, but its result could not be kept, also not after several tries."""
 
 
 class StoreError(Exception):

@@ -1,17 +1,20 @@
 """The road of one job from the queue: answered, failed for good, or put back for later."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cost_router.core.backoff import wait_before
+from cost_router.core.backoff import full_jitter, wait_before
 from cost_router.core.calls import QUEUED
 from cost_router.core.errors import (
     DeadlinePassed,
     Failure,
     InvalidRequest,
     NotConfigured,
+    NotDelivered,
     RouterError,
+    StoreError,
     UpstreamError,
     anthropic_shape,
 )
@@ -21,6 +24,7 @@ from cost_router.core.record import Record
 from cost_router.core.request import Request
 from cost_router.core.router import Answer, Router
 
+DELIVERY_TRIES: Final = 4  # of a result that was paid for, before the job is given back
 ATTEMPTS: Final = 5  # failures of Claude's side, other than limits, after which a job is failed
 LONGEST_WAIT: Final = 900.0  # seconds that a job is put back for
 SHORTEST_WAIT: Final = 5.0
@@ -94,8 +98,20 @@ class JobRunner:
             return await self._upstream_failed(job, error, record)
         except RouterError as error:
             return await self.fail(job.group, job.custom_id, error, record)
-        await self.results.put(job.group, job.custom_id, succeeded(job.custom_id, answer))
+        await self._deliver(job, succeeded(job.custom_id, answer))
         return Finished(failed=False)
+
+    async def _deliver(self, job: Job, result: Mapping[str, Any]) -> None:
+        """Keep a result that was paid for, with patience; raises `NotDelivered`."""
+        for attempt in range(1, DELIVERY_TRIES + 1):
+            try:
+                await self.results.put(job.group, job.custom_id, result)
+            except StoreError as error:
+                if attempt == DELIVERY_TRIES:
+                    raise NotDelivered(str(error)) from error
+                await self.clock.sleep(full_jitter(attempt, self.chance.fraction(), base=1.0))
+            else:
+                return
 
     async def reject(self, group: str, custom_id: str, error: RouterError, record: Record) -> Finished:
         """`fail` for a message that is no job; it must not overwrite the result of the job whose name it bears."""

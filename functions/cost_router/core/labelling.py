@@ -128,10 +128,9 @@ class Labeller:
             cause=CLASSIFIER,
             label=None,
         )
-        began = self.clock.monotonic()
         try:
             if patience.fall_back:  # somebody is waiting: one attempt, with a deadline of its own
-                deadline = min(request.deadline, began + self.deadline_seconds)
+                deadline = min(request.deadline, self.clock.monotonic() + self.deadline_seconds)
                 reply = await self.caller.call(call, trip, deadline)
             else:
                 reply = await self.caller.persist(call, trip, request.deadline, patience, each=self.deadline_seconds)
@@ -140,8 +139,6 @@ class Labeller:
                 raise
             self.telemetry.note("classifier_failed", request_id=request.id, error=str(error))
             return None
-        finally:
-            trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
         label = read_label(reply.message)
         if label is None:
             self.telemetry.note("classifier_failed", request_id=request.id, error="no label in the answer")

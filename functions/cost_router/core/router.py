@@ -20,6 +20,7 @@ from cost_router.core.request import Budget, Request
 from cost_router.core.words import AUTO, TIER_WORDS, Label, Tier
 
 SHARE_OF_THE_FIRST: Final = 2 / 3  # of the time left; a call that hangs must leave some to the tier below
+WORTH_SHARING: Final = 15.0  # seconds; with less left, the tier that is asked gets it all
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ class Router:
         first: UpstreamError | None = None
         choices = (decision.choice, *(decision.fallbacks if patience.fall_back else ()))
         for choice in choices:
+            if first and self._left(trip.request) < SHORTEST_CALL:
+                break
             trip.record.model, trip.record.tier, trip.record.cause = choice.model.id, choice.tier, choice.cause
             try:
                 call = self._call(choice, label, trip.request)
@@ -136,11 +139,14 @@ class Router:
 
     def _share(self, request: Request) -> float:
         """Seconds that a call may take when another tier could still be asked after it."""
-        return (request.deadline - self.clock.monotonic()) * SHARE_OF_THE_FIRST
+        left = self._left(request)
+        return left * SHARE_OF_THE_FIRST if left >= WORTH_SHARING else left
+
+    def _left(self, request: Request) -> float:
+        return request.deadline - self.clock.monotonic()
 
     def _out_of_time(self, error: UpstreamError, trip: Trip) -> bool:
-        late = trip.request.deadline - self.clock.monotonic() < SHORTEST_CALL
-        return error.failure is Failure.TIMEOUT and late
+        return error.failure is Failure.TIMEOUT and self._left(trip.request) < SHORTEST_CALL
 
     def _call(self, choice: Choice, label: Label | None, request: Request) -> Call:
         return Call(

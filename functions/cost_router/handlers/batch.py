@@ -15,7 +15,7 @@ from cost_router.core.request import Request, Tenant
 from cost_router.handlers.jobs import JobBody, job_address, parse_job
 from cost_router.handlers.wiring import Outside
 
-MARGIN_SECONDS: Final = 10.0  # kept of the function's time for booking and delivering
+MARGIN_SECONDS: Final = 30.0  # kept of the function's time for booking and delivering
 MOST_DEFECTS: Final = 3  # after which a job that makes the function fail is set aside
 DEFECT_WAIT: Final = 60.0  # seconds
 

@@ -42,6 +42,7 @@ def parse_message(value: Mapping[str, Any], *, model: str | None = None) -> Mess
     if body.get("stream"):
         raise InvalidRequest("stream: True is not served yet; accepted: false, or leave it out")
     capability.check_billing_fields(body)
+    _check_tool_names(body)
     return MessageBody(body, name, max_tokens, read_ask(body), router)
 
 
@@ -70,9 +71,25 @@ def _check_types(body: Mapping[str, Any]) -> None:
         value = body.get(name)
         if value is not None and not isinstance(value, kinds):
             raise InvalidRequest(f"{name}: it is {kind_of(value)}; accepted: {accepted}")
+    for name, kind, accepted in (
+        ("system", dict, "a text block"),
+        ("tools", dict, "an object"),
+        ("stop_sequences", str, "a string"),
+    ):
+        items = body.get(name)
+        for place, item in enumerate(items if isinstance(items, list) else ()):
+            if not isinstance(item, kind):
+                raise InvalidRequest(f"{name}.{place}: it is {kind_of(item)}; accepted: {accepted}")
+    for name in ("temperature", "top_p", "top_k"):
+        value = body.get(name)
+        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise InvalidRequest(f"{name}: it is {kind_of(value)}; accepted: a number")
+
+
+def _check_tool_names(body: Mapping[str, Any]) -> None:
     for place, tool in enumerate(body.get("tools") or ()):
-        if not isinstance(tool, dict):
-            raise InvalidRequest(f"tools.{place}: it is {kind_of(tool)}; accepted: an object")
+        if not isinstance(tool.get("name"), str):
+            raise InvalidRequest(f"tools.{place}.name: it is {kind_of(tool.get('name'))}; accepted: a string")
 
 
 def _check_messages(body: Mapping[str, Any]) -> None:
@@ -88,9 +105,16 @@ def _check_messages(body: Mapping[str, Any]) -> None:
             raise InvalidRequest(f"messages.{place}: it is {kind_of(message)}; accepted: an object")
         if not isinstance(message.get("role"), str):
             raise InvalidRequest(f"messages.{place}.role: it is {kind_of(message.get('role'))}; accepted: a string")
-        content = message.get("content")
-        blocks = isinstance(content, list) and all(isinstance(block, dict) for block in content)
-        if not isinstance(content, str) and not blocks:
-            raise InvalidRequest(
-                f"messages.{place}.content: it is {kind_of(content)}; accepted: a string or a list of content blocks"
-            )
+        _check_content(f"messages.{place}", message)
+
+
+def _check_content(place: str, message: Mapping[str, Any]) -> None:
+    content = message.get("content")
+    if not isinstance(content, str | list):
+        accepted = "accepted: a string or a list of content blocks"
+        raise InvalidRequest(f"{place}.content: it is {kind_of(content)}; {accepted}")
+    for number, block in enumerate(content if isinstance(content, list) else ()):
+        if not isinstance(block, dict):
+            raise InvalidRequest(f"{place}.content.{number}: it is {kind_of(block)}; accepted: a content block")
+    if not content and message["role"] == "user":
+        raise InvalidRequest(f"{place}: user messages must have non-empty content")

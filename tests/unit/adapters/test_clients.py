@@ -82,7 +82,7 @@ def test_without_any_key_read_a_secret_that_cannot_be_read_is_a_store_error() ->
 @pytest.mark.parametrize("value", ["", "  ", SECRET_PLACEHOLDER])
 def test_a_secret_without_a_key_says_how_to_store_one(value: str) -> None:
     make, secrets, _ = keyed(value)
-    with pytest.raises(NotConfigured, match="aws secretsmanager put-secret-value --secret-id arn"):
+    with pytest.raises(NotConfigured, match="output AnthropicSecretArn, with: aws secretsmanager put-secret-value"):
         run(make())
     secrets.value = "sk-1"
     assert run(make()).api_key == "sk-1"  # at once: nothing was remembered

@@ -12,7 +12,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from cost_router.adapters.aws import Aws
-from cost_router.adapters.ledger import CONFLICT_TRIES, DynamoLedger, row
+from cost_router.adapters.ledger import TRIES, DynamoLedger, row
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.contract import Table
 from cost_router.core.errors import StoreError
@@ -166,13 +166,16 @@ def test_sixteen_bookings_at_once_all_land_once(aws: Aws) -> None:
 class Scripted:
     """A DynamoDB client whose transactions fail as the script says."""
 
-    def __init__(self, *failures: list[str] | None) -> None:
+    def __init__(self, *failures: list[str] | str | None) -> None:
+        """A list is a cancelled transaction's reasons; a word is the code of another error."""
         self.failures = list(failures)
         self.transactions: list[list[dict[str, Any]]] = []
 
     def transact_write_items(self, *, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803  boto3's name
         self.transactions.append(TransactItems)
         reasons = self.failures.pop(0) if self.failures else None
+        if isinstance(reasons, str):
+            raise ClientError({"Error": {"Code": reasons}}, "TransactWriteItems")
         if reasons is not None:
             error = {
                 "Error": {"Code": "TransactionCanceledException"},
@@ -181,7 +184,7 @@ class Scripted:
             raise ClientError(error, "TransactWriteItems")  # type: ignore[arg-type]  # boto3's stubs lack the reasons
 
 
-def scripted(*failures: list[str] | None) -> tuple[DynamoLedger, Scripted, FakeClock]:
+def scripted(*failures: list[str] | str | None) -> tuple[DynamoLedger, Scripted, FakeClock]:
     client, clock, aws = Scripted(*failures), FakeClock(), Aws()
     aws._clients["dynamodb"] = client
     return DynamoLedger(aws, "ledger", clock, FixedChance()), client, clock
@@ -201,11 +204,26 @@ def test_a_booking_that_was_made_before_is_a_success() -> None:
     assert len(client.transactions) == 2
 
 
+@pytest.mark.parametrize("code", ["TransactionInProgressException", "ThrottlingException", "InternalServerError"])
+def test_an_error_that_may_have_been_written_is_repeated_until_the_condition_tells(code: str) -> None:
+    booked, client, _ = scripted(code, ["ConditionalCheckFailed", "None", "None"])
+    run(booked.book([ENTRY]))
+    assert len(client.transactions) == 2
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"])
+def test_what_no_repetition_mends_is_told_at_once(code: str) -> None:
+    booked, client, _ = scripted(code)
+    with pytest.raises(StoreError, match=code):
+        run(booked.book([ENTRY]))
+    assert len(client.transactions) == 1
+
+
 def test_conflicts_without_end_are_told() -> None:
     booked, client, clock = scripted(*[["TransactionConflict"]] * 99)
     with pytest.raises(StoreError, match=r"dynamodb\.transact_write_items: TransactionCanceledException"):
         run(booked.book([ENTRY]))
-    assert len(client.transactions) == CONFLICT_TRIES
+    assert len(client.transactions) == TRIES
     assert sum(clock.slept) < 6.0
 
 

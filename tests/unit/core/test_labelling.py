@@ -110,6 +110,15 @@ def test_a_classifier_failure_means_moderate_by_default_counted_and_not_kept(fai
     assert again == Labelled(SIMPLE, "classifier")  # not remembered either
 
 
+def test_waiting_for_a_rate_limit_is_not_the_classifiers_latency() -> None:
+    world = World()
+    world.claude.labels.extend([limited(429, 30.0), "simple"])
+    world.claude.takes = 0.2
+    _, told = label(world, world.request(deadline=world.clock.monotonic() + 800), QUEUED)
+    assert world.clock.slept[0] >= 30.0
+    assert told.classifier_ms == pytest.approx(200.0)
+
+
 def test_the_classifier_has_a_deadline_of_its_own() -> None:
     world = World()
     world.claude.takes = 60.0

@@ -135,10 +135,30 @@ def test_a_tenant_that_cannot_be_read_leaves_its_jobs_queued() -> None:
     assert world.telemetry.defects == []
 
 
-@pytest.mark.parametrize(("seconds", "answered"), [(10.0, False), (10.04, False), (10.06, True)])
-def test_ten_seconds_are_kept_for_booking_and_delivering(seconds: float, answered: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("seconds", "answered"), [(30.0, False), (149.9, False), (150.1, True)])
+def test_no_job_is_begun_that_would_be_paid_for_and_cut_off(seconds: float, answered: bool) -> None:  # noqa: FBT001
+    """Two minutes for the call, and thirty seconds for booking and delivering, or another invocation's turn."""
     world = World()
     assert drain(world, pinned("a"), seconds=seconds) == ([] if answered else ["a"])
+    assert len(world.claude.calls) == answered
+    assert world.attempts.counts == {}
+
+
+def test_a_result_that_cannot_be_kept_is_tried_again_without_paying_again() -> None:
+    world = World()
+    world.results.failing_puts = 3
+    assert drain(world, pinned("a")) == []
+    assert len(world.claude.calls) == 1
+    assert "ungrouped/a" in world.results.items
+
+
+def test_a_job_whose_result_can_never_be_kept_is_set_aside_and_not_paid_for_for_ever() -> None:
+    world = World()
+    world.results.failing_puts = 1_000
+    for stays in (["a"], ["a"], []):
+        assert drain(world, pinned("a")) == stays
+    assert len(world.claude.calls) == 3
+    assert [reason for _, reason in world.queue.aside] == ["NotDelivered after 3 attempts"]
 
 
 def test_a_job_is_answered_once_however_often_it_is_delivered() -> None:
