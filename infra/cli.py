@@ -2,22 +2,17 @@
 
 import datetime as dt
 import json
-import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.table import Table
 
-from infra.operate import keys as key_store
-from infra.operate.keys import KeyProblem, Policy
+from infra.keys_cli import keys_app
 from infra.operate.report import BadReport, read_entries
 from infra.operate.report import report as make_report
 from infra.operate.show import cost_report
-from infra.operate.target import STACK_FILE, NoTarget, find_target
+from infra.operate.target import STACK_FILE, find_target
+from infra.operate.tenants import KeyProblem
+from infra.terminal import AsJson, SendFailed, Stack, console, says_what_is_wrong
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,31 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Claude Cost Router: deploy, call, watch.",
 )
-keys_app = typer.Typer(no_args_is_help=True, help="Gateway keys and the tenants that own them.")
 app.add_typer(keys_app, name="keys")
-# Piped output is not cut to the width of a terminal that is not there.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-
-Stack = Annotated[str | None, typer.Option("--stack", help="CloudFormation stack; the local stack when left out")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-
-
-class SendFailed(RuntimeError):
-    """The router answered with an error, or not at all."""
-
-
-def says_what_is_wrong(command: Callable[..., None]) -> Callable[..., None]:
-    """Problems that a user can mend end the command with one line and code 1, not with a traceback."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (NoTarget, KeyProblem, BadReport, SendFailed, ClientError, BotoCoreError) as error:
-            console.print(f"cost-router: {error}", style="red", markup=False)
-            raise typer.Exit(1) from error
-
-    return run
 
 
 @app.command()
@@ -152,56 +123,6 @@ def report(
         print(json.dumps(made))
     else:
         cost_report(console, entries, by)
-
-
-@keys_app.command("create")
-@says_what_is_wrong
-def keys_create(
-    tenant: str,
-    floor: Annotated[str | None, typer.Option(help="lowest tier: haiku, sonnet or opus")] = None,
-    ceiling: Annotated[str | None, typer.Option(help="highest tier")] = None,
-    tags: Annotated[str | None, typer.Option(help="service=search,customer=acme")] = None,
-    stack: Stack = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a gateway key for a tenant and print it, once."""
-    policy = Policy(floor, ceiling, _tags(tags))
-    key = key_store.create(find_target(stack), tenant, policy, dt.datetime.now(dt.UTC))
-    if as_json:
-        print(json.dumps({"tenant": tenant, "key": key}))
-    else:
-        console.print(f"key of tenant {tenant}, shown this once:\n{key}", soft_wrap=True)
-
-
-@keys_app.command("list")
-@says_what_is_wrong
-def keys_list(stack: Stack = None, as_json: AsJson = False) -> None:
-    """List keys and their tenants' policies; never the keys themselves."""
-    found = key_store.list_keys(find_target(stack))
-    if as_json:
-        print(json.dumps(found))
-        return
-    table = Table()
-    columns = ("id", "hint", "tenant", "created_at", "disabled", "floor", "ceiling", "tags")
-    for name in columns:
-        table.add_column(name)
-    for key in found:
-        table.add_row(*(str(key[name]) if key[name] is not None else "-" for name in columns))
-    console.print(table)
-
-
-@keys_app.command("disable")
-@says_what_is_wrong
-def keys_disable(name: str, stack: Stack = None) -> None:
-    """Disable a key by its id, or all keys of a tenant; takes effect within a minute."""
-    console.print(f"disabled {key_store.disable(find_target(stack), name)} key(s); in force within 60 seconds")
-
-
-def _tags(text: str | None) -> dict[str, str] | None:
-    if not text:
-        return None
-    pairs = [part.partition("=") for part in text.split(",")]
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def main() -> None:

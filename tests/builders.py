@@ -1,6 +1,7 @@
 """Fakes shaped like the Protocols of `core/ports.py`, and builders of what goes into the rules and the entrances."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 import json
 from collections import defaultdict, deque
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 
 from cost_router.contract import Env
 from cost_router.core.ask import read_ask
+from cost_router.core.budget import Reservation, Scope, Standing, refusal
 from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import Failure, StoreError, UpstreamError
 from cost_router.core.jobs import JobRunner
@@ -238,19 +240,45 @@ class MemoryLedger:
     """A ledger in memory; `bookings` keeps what came in one call."""
 
     down: bool = False
+    reserving_down: bool = False
     counter_down: bool = False
+    spent_before: dict[str, Decimal] = field(default_factory=dict)  # by scope, before the test began
+    open: dict[str, Reservation] = field(default_factory=dict)
+    reserved: list[Reservation] = field(default_factory=list)
     bookings: list[list[Entry]] = field(default_factory=list)
 
-    async def book(self, entries: Sequence[Entry]) -> None:
+    async def book(self, entries: Sequence[Entry], settled: Sequence[Reservation]) -> None:
         await asyncio.sleep(0)
         if self.down:
             raise StoreError("dynamodb.transact_write_items: ReadTimeoutError")
-        self.bookings.append(list(entries))
+        if entries:
+            self.bookings.append(list(entries))
+        for reservation in settled:
+            del self.open[reservation.id]
 
-    async def spent(self, day: str) -> Decimal:
+    async def reserve(self, reservation: Reservation) -> None:
+        await asyncio.sleep(0)
+        if self.reserving_down:
+            raise StoreError("dynamodb.transact_write_items: ReadTimeoutError")
+        for scope in reservation.scopes:
+            committed = self._standing(reservation.day, scope).committed_usd
+            if scope.limit_usd is not None and committed + reservation.amount_usd > scope.limit_usd:
+                raise refusal(scope)
+        self.open[reservation.id] = reservation
+        self.reserved.append(reservation)
+
+    async def standings(self, day: str, scopes: Sequence[Scope]) -> list[Standing]:
+        await asyncio.sleep(0)
         if self.counter_down:
             raise StoreError("dynamodb.get_item: ReadTimeoutError")
-        return sum((entry.cost_usd for entry in self.entries if entry.day == day), Decimal(0))
+        return [self._standing(day, scope) for scope in scopes]
+
+    def _standing(self, day: str, scope: Scope) -> Standing:
+        tenant_name = scope.key.partition("#")[2]
+        entries = [entry for entry in self.entries if entry.day == day and tenant_name in {"", entry.tenant}]
+        spent = self.spent_before.get(scope.key, Decimal(0)) + sum((entry.cost_usd for entry in entries), Decimal(0))
+        put_aside = [row.amount_usd for row in self.open.values() if row.day == day and scope in row.scopes]
+        return Standing(scope, spent, spent + sum(put_aside, Decimal(0)))
 
     @property
     def entries(self) -> list[Entry]:
@@ -328,15 +356,26 @@ class RecordingQueue:
 
 
 def tenant(
-    name: str = "acme", *, floor: Tier | None = None, ceiling: Tier | None = None, tags: Mapping[str, str] | None = None
+    name: str = "acme",
+    *,
+    floor: Tier | None = None,
+    ceiling: Tier | None = None,
+    tags: Mapping[str, str] | None = None,
+    daily_budget_usd: Decimal | None = None,
 ) -> Tenant:
-    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {})
+    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {}, daily_budget_usd)
 
 
 class World:
     """Everything outside the rules as fakes, and the parts made of it."""
 
-    def __init__(self, *tenants: Tenant, label: object = "simple", script: Iterable[object] = ()) -> None:
+    def __init__(
+        self,
+        *tenants: Tenant,
+        label: object = "simple",
+        script: Iterable[object] = (),
+        budget: Decimal | None = Decimal(10),
+    ) -> None:
         owners = tenants or (tenant("acme"), tenant("default"))
         self.clock = FakeClock()
         self.chance = FixedChance()
@@ -348,7 +387,7 @@ class World:
         self.results = MemoryResults()
         self.attempts = MemoryAttempts()
         self.queue = RecordingQueue()
-        self.settings = Settings.read(ENV)
+        self.settings = dataclasses.replace(Settings.read(ENV), daily_budget_usd=budget)
         self._router: Router | None = None
 
     @property

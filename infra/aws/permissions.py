@@ -1,4 +1,4 @@
-"""What each function may do, action by action; no function may scan, query or delete."""
+"""What each function may do, action by action; no function may scan or query."""
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -12,8 +12,10 @@ from infra.aws.storage import Storage
 def answer(function: lambda_.Function, storage: Storage) -> None:
     """Label, book and know the tenant: what answering a request takes."""
     storage.labels.grant(function, "dynamodb:GetItem", "dynamodb:PutItem")
-    # A transaction is allowed by the actions of its parts.
-    storage.ledger.grant(function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    # A transaction is allowed by the actions of its parts; what is deleted are reservations, when they are settled.
+    storage.ledger.grant(
+        function, "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"
+    )
     storage.tenants.grant(function, "dynamodb:GetItem")
 
 

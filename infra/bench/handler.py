@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from cost_router.contract import Env
+from cost_router.core.budget import Reservation, Scope, Standing
 
 BARE_CALL: Final = "from infra.bench.handler import bare; bare()"
 ROUTED_CALL: Final = "from infra.bench.handler import routed; routed()"
@@ -115,12 +116,15 @@ class Memory:
         """Keep a label."""
         self.labels[key] = label
 
-    async def book(self, _entries: Sequence[Any]) -> None:
+    async def book(self, _entries: Sequence[Any], _settled: Sequence[Any]) -> None:
         """Entries are made, and dropped."""
 
-    async def spent(self, _day: str) -> Decimal:
-        """Nothing."""
-        return Decimal(0)
+    async def reserve(self, _reservation: Reservation) -> None:
+        """There is always enough."""
+
+    async def standings(self, _day: str, scopes: Sequence[Scope]) -> list[Standing]:
+        """Nothing is spent."""
+        return [Standing(scope, Decimal(0), Decimal(0)) for scope in scopes]
 
     async def by_key(self, _key_hash: str) -> Any:
         """The one tenant."""

@@ -128,15 +128,15 @@ class Demo:
         self.console.print(f"   8 of 8 delivered in {seconds:.1f} s; {limited}")
 
     def alarm(self) -> None:
-        """Set a tiny daily budget and show the alarm ring and its message arrive."""
-        self.console.rule("4. A tiny daily budget rings the CloudWatch alarm")
+        """Set a tiny daily budget and show a refusal, the alarm and its message."""
+        self.console.rule("4. A tiny daily budget refuses the next request and rings the CloudWatch alarm")
         spent = totals(read_entries(self.stack.target, self.day)).cost_usd
         budget = max(spent / 2, Decimal("0.000001")).quantize(Decimal("0.000001"))
         config = replace(self.stack.config, daily_budget_usd=budget)
         inbox = self._subscribe()
         deploy(self.stack.emulator, config, self.stack.folder / "cdk.out-budget")
         self.console.print(f"   daily budget set to ${budget} by a stack update; spent today: {usd(spent)}")
-        self._one_request()
+        self.console.print(f"   the next request: {self._refused()}")
         cloudwatch = self.stack.target.client("cloudwatch")
 
         def ringing() -> list[str]:
@@ -168,10 +168,15 @@ class Demo:
         if not held:
             raise DemoFailed(f"expected: {what}; the logs are in {self.stack.folder}")
 
-    def _one_request(self) -> None:
+    def _refused(self) -> str:
+        """Send one request more; the refusal, in the router's words."""
         description = self.stack.description
         client = anthropic.Anthropic(base_url=description["base_url"], api_key=description["gateway_key"])
-        client.messages.create(model="auto", **self.lines[0]["params"])
+        try:
+            client.messages.create(model="auto", **self.lines[0]["params"])
+        except anthropic.RateLimitError as error:
+            return f"429 {error.api_message}"
+        raise DemoFailed("expected: a request over the budget is refused; it was answered")
 
     def _subscribe(self) -> Callable[[], list[dict[str, Any]]]:
         """An inbox for the alerts' topic."""

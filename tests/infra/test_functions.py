@@ -34,6 +34,7 @@ BATCH = BOTH | {
     Env.DEAD_LETTER_QUEUE_URL,
     Env.JOB_CONCURRENCY,
 }
+LEDGER_ACTIONS = {f"dynamodb:{action}" for action in ("DeleteItem", "GetItem", "PutItem", "UpdateItem")}
 ADAPTER = {
     "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
     "AWS_LWA_INVOKE_MODE": "response_stream",
@@ -152,13 +153,13 @@ def _list(value: Any) -> list[Any]:
     ("start", "on", "actions"),
     [
         ("Router", "StorageLabels", {"dynamodb:GetItem", "dynamodb:PutItem"}),
-        ("Router", "StorageLedger", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
+        ("Router", "StorageLedger", LEDGER_ACTIONS),
         ("Router", "StorageTenants", {"dynamodb:GetItem"}),
         ("Router", "StorageJobs", set()),
         ("Router", "StorageResults", set()),
         ("Router", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
         ("Batch", "StorageLabels", {"dynamodb:GetItem", "dynamodb:PutItem"}),
-        ("Batch", "StorageLedger", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
+        ("Batch", "StorageLedger", LEDGER_ACTIONS),
         ("Batch", "StorageTenants", {"dynamodb:GetItem"}),
         ("Batch", "StorageJobs", {"dynamodb:UpdateItem"}),
         ("Batch", "StorageResults", {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}),

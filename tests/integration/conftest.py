@@ -28,6 +28,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
+def folder(stack: LocalStack, tmp_path: Path) -> Path:
+    """A folder whose `.local/stack.json` is the running stack's."""
+    (tmp_path / ".local").mkdir()
+    (tmp_path / ".local" / "stack.json").write_text(json.dumps(dict(stack.description)), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
 def meter(stack: LocalStack) -> Iterator[Meter]:
     """The stand-in's meter and script, as new; the label cache stays, so tests ask unique questions."""
     assert stack.upstream.meter_url

@@ -1,11 +1,9 @@
 """The commands as a user runs them: up, down, send, keys, report, demo, deploy. Each is a process of its own."""
 
 import json
-import os
 import signal
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +13,10 @@ import pytest
 from infra.local.emulator import start_emulator
 from infra.local.processes import Children
 from infra.local.stack import ROOT, LocalStack
+from tests.integration.commands import BIN, command, environment
 from tests.integration.meter import Meter
 
-BIN = Path(sys.executable).parent
 CDK = "aws-cdk@2.1148.1"
-
-
-def environment(**more: str) -> dict[str, str]:
-    dropped = ("ANTHROPIC_", "AWS_", "PYTHONDONTWRITEBYTECODE")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    return env | {"PATH": f"{BIN}{os.pathsep}{env['PATH']}", "COLUMNS": "140"} | more
-
-
-def command(*words: str, cwd: Path, expect: int = 0) -> str:
-    done = subprocess.run(
-        [str(BIN / "cost-router"), *words], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture
-def folder(stack: LocalStack, tmp_path: Path) -> Path:
-    """A folder whose `.local/stack.json` is the running stack's."""
-    (tmp_path / ".local").mkdir()
-    (tmp_path / ".local" / "stack.json").write_text(json.dumps(dict(stack.description)), encoding="utf-8")
-    return tmp_path
 
 
 def test_send_prints_the_answer_and_what_it_cost(folder: Path, meter: Meter) -> None:
@@ -145,6 +121,7 @@ def test_the_demo_shows_every_step_and_cleans_up(tmp_path: Path) -> None:
     assert "second pass 0" in printed
     assert "8 of 8 delivered" in printed
     assert printed.count("ALARM ") >= 3
+    assert "429 budget:account-daily" in printed
     assert "SNS message arrived" in printed
     assert "all on opus: saved $" in printed
     assert still_running(tmp_path) == []

@@ -1,12 +1,15 @@
 """The `tenants` table: who a gateway key belongs to, and the tenant's policy.
 
-Items: `key#SHA256` -> tenant, disabled; `tenant#NAME` -> label_key, floor, ceiling, tags, disabled. What was read is
-kept for a minute, so a change takes effect within that time.
+Items: `key#SHA256` -> tenant, disabled, disabled_after (epoch seconds); `tenant#NAME` -> label_key, floor, ceiling,
+tags, daily_budget_usd, disabled. What was read is kept for a minute, so a change takes effect within that time; a
+rotated key ends on the second.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -30,7 +33,7 @@ class DynamoTenants:
     aws: Aws
     table: str
     clock: Clock
-    _cache: dict[str, tuple[float, Tenant]] = field(default_factory=dict)
+    _cache: dict[str, tuple[float, float, Tenant]] = field(default_factory=dict)
 
     async def by_key(self, key_hash: str) -> Tenant | None:
         """The tenant whose gateway key has this SHA-256, unless the key or the tenant is disabled."""
@@ -40,8 +43,11 @@ class DynamoTenants:
         key = await self._item(f"key#{key_hash}")
         if key is None or key.get("disabled"):
             return None
+        end = _end(key)
+        if end <= self.clock.now().timestamp():
+            return None
         tenant = await self._tenant(str(key["tenant"]))
-        return self._remember(f"key#{key_hash}", tenant)
+        return self._remember(f"key#{key_hash}", tenant, end)
 
     async def by_name(self, name: str) -> Tenant | None:
         """The tenant called so, unless it is disabled; the default tenant is made when it is missing."""
@@ -76,15 +82,25 @@ class DynamoTenants:
                 raise
 
     def _remembered(self, pk: str) -> Tenant | None:
-        until, tenant = self._cache.get(pk, (0.0, None))
-        return tenant if until > self.clock.monotonic() else None
+        until, end, tenant = self._cache.get(pk, (0.0, 0.0, None))
+        # The end of a rotated key is a time of day: the monotonic clock may stand still while a function is frozen.
+        return tenant if until > self.clock.monotonic() and end > self.clock.now().timestamp() else None
 
-    def _remember(self, pk: str, tenant: Tenant | None) -> Tenant | None:
+    def _remember(self, pk: str, tenant: Tenant | None, end: float = math.inf) -> Tenant | None:
         if tenant:
             if len(self._cache) >= REMEMBERED:
                 self._cache.clear()
-            self._cache[pk] = (self.clock.monotonic() + CACHE_SECONDS, tenant)
+            self._cache[pk] = (self.clock.monotonic() + CACHE_SECONDS, end, tenant)
         return tenant
+
+
+def _end(key: Mapping[str, Any]) -> float:
+    """Epoch seconds at which a rotated key ends; never, when nothing is said."""
+    end = key.get("disabled_after")
+    try:
+        return math.inf if end is None else float(end)
+    except (TypeError, ValueError) as error:
+        raise NotConfigured(f"a key of tenant {key['tenant']!r} has a wrong disabled_after: {end!r}") from error
 
 
 def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
@@ -96,6 +112,7 @@ def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
             floor=Tier.parse(item["floor"]) if item.get("floor") else None,
             ceiling=Tier.parse(item["ceiling"]) if item.get("ceiling") else None,
             tags={str(key): str(value) for key, value in (item.get("tags") or {}).items()},
+            daily_budget_usd=Decimal(item["daily_budget_usd"]) if item.get("daily_budget_usd") else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotConfigured(f"tenant {name!r} is not written as it should be: {error}") from error

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from cost_router.core import ledger, pricing
 from cost_router.core.backoff import wait_before
+from cost_router.core.budget import Reservation, Scope
 from cost_router.core.catalogue import Model
-from cost_router.core.errors import DeadlinePassed, Failure, UpstreamError
+from cost_router.core.errors import BudgetExhausted, DeadlinePassed, Failure, UpstreamError
 from cost_router.core.ledger import Entry, Trail
-from cost_router.core.ports import Chance, Claude, Clock, Reply
+from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Record
 from cost_router.core.request import Request
@@ -65,7 +66,9 @@ class Trip:
 
     request: Request
     record: Record
+    scopes: tuple[Scope, ...] = ()  # that the calls count for and that have a budget
     trail: Trail = field(default_factory=Trail)
+    reservations: list[Reservation] = field(default_factory=list)
     pending: list[asyncio.Task[None]] = field(default_factory=list)  # writes that nobody has to wait for before the end
 
 
@@ -74,6 +77,7 @@ class Caller:
     """Makes calls within a deadline and writes down what each one cost."""
 
     claude: Claude
+    ledger: Ledger
     clock: Clock
     chance: Chance
 
@@ -85,13 +89,19 @@ class Caller:
         each: seconds that a single try may take.
         """
         attempt = failures = 0
+        met: UpstreamError | None = None
         while True:
             attempt += 1
             if deadline - self.clock.monotonic() < patience.least_time:
                 raise DeadlinePassed(TOO_LATE)
             try:
                 return await self.call(call, trip, min(deadline, self.clock.monotonic() + each))
+            except BudgetExhausted:
+                if met is None:
+                    raise
+                raise met from None  # a budget ends the tries; the caller is told what Claude's answer was
             except UpstreamError as error:
+                met = error
                 failures += not error.is_limit
                 wait = wait_before(attempt, self.chance.fraction(), error.retry_after, cap=patience.longest_wait)
                 in_time = self.clock.monotonic() + wait + patience.least_time < deadline
@@ -104,7 +114,8 @@ class Caller:
         """Claude's reply; adds its entry to the trip.
 
         A call that may have been paid for without telling its usage is entered at its upper bound, flagged `ambiguous`.
-        Raises `DeadlinePassed` before a call that has no time left, `NoPrice`, and `UpstreamError`.
+        Raises `DeadlinePassed` before a call that has no time left, `BudgetExhausted` before one that a budget does not
+        cover, `NoPrice`, and `UpstreamError`.
         """
         left = deadline - self.clock.monotonic()
         if left < SHORTEST_CALL:
@@ -113,8 +124,9 @@ class Caller:
         bound = pricing.upper_bound(
             call.model, prompt_tokens=call.most_prompt_tokens, max_tokens=call.max_tokens, on=at.date()
         )
+        await self._cover(trip, bound, at)
         try:
-            reply = await self.claude.send(call.body, call.headers, left)
+            reply = await self.claude.send(call.body, call.headers, deadline - self.clock.monotonic())
         except UpstreamError as error:
             trip.record.rate_limits += error.is_limit
             if error.maybe_billed:
@@ -130,6 +142,17 @@ class Caller:
         baseline = pricing.cost(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
         trip.trail.entries.append(self._entry(call, trip, at, reply.usage, cost, baseline, reply.request_id, ()))
         return reply
+
+    async def _cover(self, trip: Trip, bound: Decimal, at: dt.datetime) -> None:
+        """Put aside what is missing to `bound`, when a budget is to hold; raises `BudgetExhausted` and `StoreError`."""
+        put_aside = sum((reservation.amount_usd for reservation in trip.reservations), Decimal(0))
+        missing = bound - max(Decimal(0), put_aside - trip.trail.bill.cost_usd)
+        if not trip.scopes or missing <= 0:
+            return
+        number = len(trip.reservations)
+        reservation = Reservation(f"{trip.request.id}#{number}", at.date().isoformat(), missing, trip.scopes)
+        await self.ledger.reserve(reservation)
+        trip.reservations.append(reservation)
 
     def _enter_bound(self, call: Call, trip: Trip, at: dt.datetime, bound: Decimal, request_id: str | None) -> None:
         trip.record.ambiguous += 1

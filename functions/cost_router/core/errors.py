@@ -8,6 +8,7 @@ RouterError
 ├── NotConfigured        the deployment lacks something that an operator has to supply, such as the Anthropic key
 ├── NoPrice              the catalogue has no price for the model on that day: refused, never free
 ├── RuleRefused          a policy forbids it: a ceiling below a floor
+│   └── BudgetExhausted  a daily budget does not cover the call
 ├── DeadlinePassed       the request's own deadline would be missed
 └── UpstreamError        Claude answered with an error, or did not answer
 
@@ -72,6 +73,10 @@ class RuleRefused(RouterError):
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
         self.rule = rule
+
+
+class BudgetExhausted(RuleRefused):
+    """A daily budget does not cover the most that the call can cost."""
 
 
 class DeadlinePassed(RouterError):

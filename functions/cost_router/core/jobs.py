@@ -8,6 +8,7 @@ from typing import Any, Final
 from cost_router.core.backoff import full_jitter, wait_before
 from cost_router.core.calls import QUEUED
 from cost_router.core.errors import (
+    BudgetExhausted,
     DeadlinePassed,
     Failure,
     InvalidRequest,
@@ -91,6 +92,9 @@ class JobRunner:
         except DeadlinePassed as error:
             # Nothing was lost while the job waited for its turn; a call given up on may have been paid for.
             return await self._count(job, error, record) if record.ambiguous else Deferred(self._wait(job, None))
+        except BudgetExhausted as error:  # the job waits for a larger budget or for tomorrow's
+            self.router.telemetry.note("budget_exhausted", job=job.id, rule=error.rule)
+            return Deferred(LONGEST_WAIT)
         except NotConfigured as error:  # the operator's to mend; the jobs wait
             self.router.telemetry.note("not_configured", error=str(error))
             return Deferred(LONGEST_WAIT)

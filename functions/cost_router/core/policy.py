@@ -83,7 +83,8 @@ def _choose(  # noqa: PLR0913, PLR0917  all that a decision rests on
     if not allowed:
         raise _nobody(lineup, floor, ceiling, unable)
     nearest = min(allowed, key=lambda tier: (abs(tier - wish.tier), -tier))
-    return Choice(lineup.models[nearest], nearest, f"rule:{_mover(wish, model, floor, ceiling, unable)}")
+    rule = _mover(wish, model, floor, ceiling, unable)
+    return Choice(lineup.models[nearest], nearest, rule if rule.startswith("budget:") else f"rule:{rule}")
 
 
 def _mover(wish: Wish, model: Model, floor: Bound, ceiling: Bound, unable: Mapping[str, str]) -> str:

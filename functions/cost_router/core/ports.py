@@ -3,9 +3,9 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Protocol
 
+from cost_router.core.budget import Reservation, Scope, Standing
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Record
@@ -45,13 +45,19 @@ class LabelStore(Protocol):
 
 
 class Ledger(Protocol):
-    """Entries and the counters that move with them."""
+    """Entries, the counters that move with them, and money put aside."""
 
-    async def book(self, entries: Sequence[Entry]) -> None:
-        """Write entries and counters in one transaction; entries already written change nothing. `StoreError`."""
+    async def standings(self, day: str, scopes: Sequence[Scope]) -> list[Standing]:
+        """How far each scope has come on the UTC day `YYYY-MM-DD`. Raises `StoreError`."""
 
-    async def spent(self, day: str) -> Decimal:
-        """Dollars that the account has spent on the UTC day `YYYY-MM-DD`. Raises `StoreError`."""
+    async def reserve(self, reservation: Reservation) -> None:
+        """Put money aside under all scopes or none; the same again changes nothing.
+
+        Raises `BudgetExhausted` when a scope's budget does not cover it, and `StoreError`.
+        """
+
+    async def book(self, entries: Sequence[Entry], settled: Sequence[Reservation]) -> None:
+        """Write entries and counters and give back what was put aside, in one transaction; once. `StoreError`."""
 
 
 class Tenants(Protocol):

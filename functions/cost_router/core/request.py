@@ -18,6 +18,7 @@ class Tenant:
     floor: Tier | None = None
     ceiling: Tier | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    daily_budget_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,3 @@ class Request:
     def tags(self) -> dict[str, str]:
         """Tags of the tenant and of the request; the tenant's win, so that a caller cannot book on others."""
         return {**self.hints.tags, **self.tenant.tags}
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """The account's UTC day: what is spent, and what may be."""
-
-    spent_usd: Decimal
-    daily_usd: Decimal | None = None
-
-    @property
-    def remaining_usd(self) -> Decimal | None:
-        """Dollars left today, never below zero; None without a budget."""
-        return None if self.daily_usd is None else max(Decimal(0), self.daily_usd - self.spent_usd)

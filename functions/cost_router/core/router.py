@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from cost_router.core import capability, policy, pricing
+from cost_router.core import budget, capability, policy, pricing
+from cost_router.core.budget import Scope, Standing
 from cost_router.core.calls import INTERACTIVE, SHORTEST_CALL, TOO_LATE, Call, Caller, Patience, Trip
 from cost_router.core.catalogue import Catalogue, Lineup
-from cost_router.core.errors import DeadlinePassed, Failure, StoreError, UpstreamError
+from cost_router.core.errors import BudgetExhausted, DeadlinePassed, Failure, StoreError, UpstreamError
 from cost_router.core.labelling import Labeller
 from cost_router.core.ledger import ANSWER, Bill
 from cost_router.core.policy import Bound, Choice, Decision, Wish
 from cost_router.core.ports import Chance, Clock, Ledger, Reply, Telemetry
 from cost_router.core.record import Record
-from cost_router.core.request import Budget, Request
+from cost_router.core.request import Request
 from cost_router.core.words import AUTO, TIER_WORDS, Label, Tier
 
 SHARE_OF_THE_FIRST: Final = 2 / 3  # of the time left; a call that hangs must leave some to the tier below
@@ -31,7 +32,7 @@ class Answer:
     choice: Choice
     label: Label | None
     bill: Bill
-    budget: Budget | None
+    remaining_usd: Decimal | None  # under the tightest daily budget, after this request; None without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +62,18 @@ class Router:
 
     async def answer(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Answer:
         """Claude's answer from the right tier. Raises the errors of `core/errors.py`; whatever was paid is booked."""
-        trip = Trip(request, record)
+        trip = Trip(request, record, self._budgets(request))
         try:
             decision, label = await self._decide(trip, patience)
             choice, reply = await self._serve(decision, label, trip, patience)
         finally:
-            budget = await self._settle(trip)
+            remaining = await self._settle(trip)
         _fill(record, choice, reply)
-        return Answer(reply, choice, label, trip.trail.bill, budget)
+        return Answer(reply, choice, label, trip.trail.bill, remaining)
 
     async def route(self, request: Request, record: Record) -> Route:
         """The decision for a request without the answer call; a classifier call it takes is paid and booked."""
-        trip = Trip(request, record)
+        trip = Trip(request, record, self._budgets(request))
         try:
             decision, label = await self._decide(trip, INTERACTIVE)
         finally:
@@ -90,7 +91,9 @@ class Router:
         candidates = [*self.lineup.models.values(), *([pinned.model] if pinned and pinned.model else [])]
         capability.check_output_limit(candidates, request.max_tokens)
         unable = capability.unable(candidates, request.ask, request.max_tokens)
-        floors, ceilings = list(_floors(request)), list(_ceilings(request))
+        standings = await self._standings(trip) if trip.scopes else []
+        budget.check_not_spent(standings)
+        floors, ceilings = list(_floors(request)), [*_ceilings(request), *budget.ceilings(standings)]
         if pinned:
             return policy.decide(pinned, self.lineup, floors=floors, ceilings=ceilings, unable=unable), None
         # A contradiction is refused before the classifier is paid.
@@ -129,6 +132,10 @@ class Router:
                 first = first or error
                 if not error.passes_with_time:
                     break
+            except BudgetExhausted:
+                if first is None:
+                    raise
+                break
             except DeadlinePassed:
                 if first is None or first.failure is Failure.TIMEOUT:
                     raise
@@ -161,7 +168,23 @@ class Router:
             baseline=self.lineup.baseline,
         )
 
-    async def _settle(self, trip: Trip) -> Budget | None:
+    def _budgets(self, request: Request) -> tuple[Scope, ...]:
+        """The scopes of a request that have a budget."""
+        scopes = (self._account(), Scope(f"tenant#{request.tenant.name}", request.tenant.daily_budget_usd))
+        return tuple(scope for scope in scopes if scope.limit_usd is not None)
+
+    def _account(self) -> Scope:
+        return Scope(budget.ACCOUNT, self.daily_budget_usd)
+
+    async def _standings(self, trip: Trip) -> list[Standing]:
+        """How far the account and the request's budgets have come; the account's spend goes to the gauge."""
+        others = [scope for scope in trip.scopes if scope.key != budget.ACCOUNT]
+        day = self.clock.now().date().isoformat()
+        standings = await self.ledger.standings(day, [self._account(), *others])
+        trip.record.spend_today_usd = standings[0].spent_usd
+        return standings
+
+    async def _settle(self, trip: Trip) -> Decimal | None:
         """Book the trip and let its other writes end; the booking does not depend on them."""
         try:
             return await self._book(trip)
@@ -170,24 +193,24 @@ class Router:
                 if isinstance(outcome, Exception):
                     self.telemetry.defect(trip.request.id, outcome)
 
-    async def _book(self, trip: Trip) -> Budget | None:
+    async def _book(self, trip: Trip) -> Decimal | None:
         """Write the trip's entries; what cannot be written goes to the log, whole, so that no payment is lost."""
         entries = trip.trail.entries
         trip.record.bill = trip.trail.bill
-        if not entries:
+        if not entries and not trip.reservations:
             return None
         try:
-            await self.ledger.book(entries)
+            await self.ledger.book(entries, trip.reservations)
         except StoreError as error:
             self.telemetry.unbooked(entries, error)
+            if trip.reservations:  # they stay put aside until the day ends: too much, never too little
+                self.telemetry.note("reservations_not_settled", request_id=trip.request.id)
             return None
         try:
-            spent = await self.ledger.spent(self.clock.now().date().isoformat())
+            return budget.remaining(await self._standings(trip))
         except StoreError as error:
             self.telemetry.note("counter_read_failed", error=str(error))
             return None
-        trip.record.spend_today_usd = spent
-        return Budget(spent, self.daily_budget_usd)
 
 
 def _floors(request: Request) -> Iterable[Bound]:

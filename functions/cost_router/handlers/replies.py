@@ -19,6 +19,7 @@ STATUSES: Final[Mapping[type[RouterError], int]] = {
     errors.NotConfigured: 503,
     errors.NoPrice: 400,
     errors.RuleRefused: 429,
+    errors.BudgetExhausted: 429,
     errors.DeadlinePassed: 504,
 }
 NO_ANSWER: Final[Mapping[Failure, int]] = {Failure.TIMEOUT: 504, Failure.CONNECTION: 502}
@@ -34,8 +35,8 @@ def answered(answer: Answer, record: Record) -> Response:
         **answer.reply.headers,
         "request-id": answer.reply.request_id or record.request_id,
     }
-    if answer.budget and answer.budget.remaining_usd is not None:
-        headers["x-router-budget-remaining-usd"] = dollars(answer.budget.remaining_usd)
+    if answer.remaining_usd is not None:
+        headers["x-router-budget-remaining-usd"] = dollars(answer.remaining_usd)
     return Response(answer.reply.content, media_type="application/json", headers=headers)
 
 

@@ -61,7 +61,7 @@ def router(settings: Settings, out: Outside) -> Router:
     """The router over an outside, real or not."""
     catalogue = Catalogue(data("catalogue.json"))
     lineup = catalogue.lineup(settings.lineup, data("lineups.json"))
-    caller = Caller(out.claude, out.clock, out.chance)
+    caller = Caller(out.claude, out.ledger, out.clock, out.chance)
     labeller = Labeller(
         caller=caller,
         store=out.labels,

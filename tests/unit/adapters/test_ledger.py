@@ -15,7 +15,8 @@ from cost_router.adapters.aws import Aws
 from cost_router.adapters.ledger import TRIES, DynamoLedger, row
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.contract import Table
-from cost_router.core.errors import StoreError
+from cost_router.core.budget import Reservation, Scope, Standing
+from cost_router.core.errors import BudgetExhausted, StoreError
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import Usage
 from cost_router.core.words import Label, Tier
@@ -71,6 +72,7 @@ def sums(entries: Iterable[Entry]) -> dict[str, Decimal]:
     listed = list(entries)
     return {
         "cost_usd": sum((entry.cost_usd for entry in listed), Decimal(0)),
+        "committed_usd": sum((entry.cost_usd for entry in entries), Decimal(0)),
         "baseline_usd": sum((entry.baseline_usd for entry in listed), Decimal(0)),
         "classifier_cost_usd": sum((entry.cost_usd for entry in listed if entry.purpose == "classifier"), Decimal(0)),
         "answers": Decimal(sum(entry.purpose == "answer" for entry in listed)),
@@ -86,7 +88,7 @@ def counters(of: DynamoLedger, day: str = "2026-11-23") -> dict[str, dict[str, A
 
 def test_an_entry_is_kept_with_the_attributes_of_the_design(aws: Aws) -> None:
     booked = ledger(aws)
-    run(booked.book([ENTRY]))
+    run(booked.book([ENTRY], []))
     assert items(booked, "entries#2026-11-23") == {
         "req_1#0": {
             "pk": "entries#2026-11-23",
@@ -118,21 +120,21 @@ def test_an_entry_is_kept_with_the_attributes_of_the_design(aws: Aws) -> None:
 def test_counters_are_the_sums_of_their_entries_to_the_last_digit(aws: Aws) -> None:
     booked = ledger(aws)
     other = dataclasses.replace(ENTRY, entry_id="req_2#0", request_id="req_2", tenant="shop")
-    run(booked.book([ENTRY, CLASSIFIED]))
-    run(booked.book([other]))
+    run(booked.book([ENTRY, CLASSIFIED], []))
+    run(booked.book([other], []))
     assert counters(booked) == {
         "account": sums([ENTRY, CLASSIFIED, other]),
         "tenant#acme": sums([ENTRY, CLASSIFIED]),
         "tenant#shop": sums([other]),
     }
-    assert run(booked.spent("2026-11-23")) == Decimal("0.0000620001")
+    assert spent(booked, "2026-11-23") == Decimal("0.0000620001")
 
 
 def test_booking_twice_changes_nothing(aws: Aws) -> None:
     booked = ledger(aws)
-    run(booked.book([ENTRY, CLASSIFIED]))
+    run(booked.book([ENTRY, CLASSIFIED], []))
     before = counters(booked)
-    run(booked.book([ENTRY, CLASSIFIED]))
+    run(booked.book([ENTRY, CLASSIFIED], []))
     assert counters(booked) == before
     assert len(items(booked, "entries#2026-11-23")) == 2
 
@@ -141,13 +143,13 @@ def test_a_trip_over_midnight_moves_the_counters_of_both_days(aws: Aws) -> None:
     booked = ledger(aws)
     late = dataclasses.replace(ENTRY, at=dt.datetime(2026, 11, 23, 23, 59, 59, 999_000, dt.UTC))
     early = dataclasses.replace(CLASSIFIED, at=dt.datetime(2026, 11, 24, tzinfo=dt.UTC))
-    run(booked.book([late, early]))
+    run(booked.book([late, early], []))
     assert counters(booked, "2026-11-23")["account"] == sums([late])
     assert counters(booked, "2026-11-24")["account"] == sums([early])
 
 
 def test_nothing_is_spent_on_a_day_without_entries(aws: Aws) -> None:
-    assert run(ledger(aws).spent("1999-12-31")) == 0
+    assert spent(ledger(aws), "1999-12-31") == 0
 
 
 def test_sixteen_bookings_at_once_all_land_once(aws: Aws) -> None:
@@ -156,11 +158,16 @@ def test_sixteen_bookings_at_once_all_land_once(aws: Aws) -> None:
     entries = [dataclasses.replace(ENTRY, entry_id=f"req_{place}#0", request_id=f"req_{place}") for place in range(16)]
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(booked.book([entry]) for entry in entries for _ in range(2)))
+        await asyncio.gather(*(booked.book([entry], []) for entry in entries for _ in range(2)))
 
     run(all_at_once())
     assert len(items(booked, "entries#2026-11-23")) == 16
     assert counters(booked)["account"] == sums(entries)
+
+
+def spent(booked: DynamoLedger, day: str) -> Decimal:
+    (standing,) = run(booked.standings(day, [Scope("account", None)]))
+    return standing.spent_usd
 
 
 class Scripted:
@@ -193,21 +200,21 @@ def scripted(*failures: list[str] | str | None) -> tuple[DynamoLedger, Scripted,
 @pytest.mark.parametrize("reason", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
 def test_what_passes_with_time_is_tried_again_with_growing_jitter(reason: str) -> None:
     booked, client, clock = scripted(["None", reason], [reason, "None"], ["None", reason])
-    run(booked.book([ENTRY]))
+    run(booked.book([ENTRY], []))
     assert len(client.transactions) == 4
     assert clock.slept == [0.01, 0.02, 0.04]
 
 
 def test_a_booking_that_was_made_before_is_a_success() -> None:
     booked, client, _ = scripted(["TransactionConflict", "None"], ["ConditionalCheckFailed", "None", "None"])
-    run(booked.book([ENTRY]))
+    run(booked.book([ENTRY], []))
     assert len(client.transactions) == 2
 
 
 @pytest.mark.parametrize("code", ["TransactionInProgressException", "ThrottlingException", "InternalServerError"])
 def test_an_error_that_may_have_been_written_is_repeated_until_the_condition_tells(code: str) -> None:
     booked, client, _ = scripted(code, ["ConditionalCheckFailed", "None", "None"])
-    run(booked.book([ENTRY]))
+    run(booked.book([ENTRY], []))
     assert len(client.transactions) == 2
 
 
@@ -215,14 +222,14 @@ def test_an_error_that_may_have_been_written_is_repeated_until_the_condition_tel
 def test_what_no_repetition_mends_is_told_at_once(code: str) -> None:
     booked, client, _ = scripted(code)
     with pytest.raises(StoreError, match=code):
-        run(booked.book([ENTRY]))
+        run(booked.book([ENTRY], []))
     assert len(client.transactions) == 1
 
 
 def test_conflicts_without_end_are_told() -> None:
     booked, client, clock = scripted(*[["TransactionConflict"]] * 99)
     with pytest.raises(StoreError, match=r"dynamodb\.transact_write_items: TransactionCanceledException"):
-        run(booked.book([ENTRY]))
+        run(booked.book([ENTRY], []))
     assert len(client.transactions) == TRIES
     assert sum(clock.slept) < 6.0
 
@@ -230,21 +237,117 @@ def test_conflicts_without_end_are_told() -> None:
 def test_other_refusals_are_told_at_once() -> None:
     booked, client, _ = scripted(["ValidationError"])
     with pytest.raises(StoreError):
-        run(booked.book([ENTRY]))
+        run(booked.book([ENTRY], []))
     assert len(client.transactions) == 1
 
 
 def test_a_table_that_is_not_there_is_a_store_error(aws: Aws) -> None:
     with pytest.raises(StoreError, match="ResourceNotFoundException"):
-        run(ledger(aws, "nowhere").book([ENTRY]))
+        run(ledger(aws, "nowhere").book([ENTRY], []))
     with pytest.raises(StoreError, match="ResourceNotFoundException"):
-        run(ledger(aws, "nowhere").spent("2026-11-23"))
+        spent(ledger(aws, "nowhere"), "2026-11-23")
 
 
 def test_nothing_to_say_is_left_out_of_the_item(aws: Aws) -> None:
     booked = ledger(aws)
-    run(booked.book([dataclasses.replace(CLASSIFIED, upstream_request_id=None, flags=("ambiguous",))]))
+    run(booked.book([dataclasses.replace(CLASSIFIED, upstream_request_id=None, flags=("ambiguous",))], []))
     (item,) = items(booked, "entries#2026-11-23").values()
     assert {"label", "upstream_request_id"}.isdisjoint(item)
     assert item["flags"] == ["ambiguous"]
     assert set(row(ENTRY)) - set(item) == {"label", "upstream_request_id"}
+
+
+# --- budgets
+
+DAY = "2026-11-23"
+LAST_DOLLAR = Scope("account", Decimal(1))
+
+
+def reservation(number: int, amount: str, *scopes: Scope) -> Reservation:
+    return Reservation(f"req_{number}#0", DAY, Decimal(amount), scopes or (LAST_DOLLAR,))
+
+
+def standing(booked: DynamoLedger, scope: Scope = LAST_DOLLAR) -> Standing:
+    (found,) = run(booked.standings(DAY, [scope]))
+    return found
+
+
+def test_sixty_four_at_once_against_the_last_dollar_admit_exactly_as_many_as_fit(aws: Aws) -> None:
+    booked = ledger(aws)
+
+    async def one(number: int) -> bool:
+        try:
+            await booked.reserve(reservation(number, "0.07"))
+        except BudgetExhausted:
+            return False
+        return True
+
+    async def all_of_them() -> list[bool]:
+        return await asyncio.gather(*(one(number) for number in range(64)))
+
+    assert sum(run(all_of_them())) == 14  # 14 x 0.07 = 0.98
+    assert standing(booked) == Standing(LAST_DOLLAR, Decimal(0), Decimal("0.98"))
+
+
+def test_a_budget_is_met_to_the_last_digit(aws: Aws) -> None:
+    booked = ledger(aws)
+    run(booked.reserve(reservation(1, "0.9999999")))
+    with pytest.raises(BudgetExhausted, match="budget:account-daily"):
+        run(booked.reserve(reservation(2, "0.0000002")))
+    run(booked.reserve(reservation(3, "0.0000001")))
+    assert standing(booked).committed_usd == 1
+
+
+def test_what_is_larger_than_the_whole_budget_is_refused_on_an_empty_table(aws: Aws) -> None:
+    with pytest.raises(BudgetExhausted):
+        run(ledger(aws).reserve(reservation(1, "1.01")))
+
+
+def test_putting_the_same_aside_twice_changes_nothing(aws: Aws) -> None:
+    booked = ledger(aws)
+    for _ in range(3):
+        run(booked.reserve(reservation(1, "0.4")))
+    assert standing(booked).committed_usd == Decimal("0.4")
+
+
+def test_all_scopes_or_none_are_put_aside(aws: Aws) -> None:
+    booked, tenant = ledger(aws), Scope("tenant#acme", Decimal("0.1"))
+    run(booked.reserve(reservation(1, "0.08", LAST_DOLLAR, tenant)))
+    with pytest.raises(BudgetExhausted, match="budget:tenant-daily"):
+        run(booked.reserve(reservation(2, "0.08", LAST_DOLLAR, tenant)))
+    assert standing(booked).committed_usd == Decimal("0.08")
+    assert standing(booked, tenant).committed_usd == Decimal("0.08")
+
+
+def test_settling_replaces_what_was_put_aside_by_the_real_cost_once(aws: Aws) -> None:
+    booked, aside = ledger(aws), reservation(1, "0.5")
+    run(booked.reserve(aside))
+    for _ in range(3):  # the second and third are repetitions after a lost reply
+        run(booked.book([ENTRY], [aside]))
+    assert standing(booked) == Standing(LAST_DOLLAR, ENTRY.cost_usd, ENTRY.cost_usd)
+
+
+def test_what_cost_nothing_is_given_back_once(aws: Aws) -> None:
+    booked, aside = ledger(aws), reservation(1, "0.5")
+    run(booked.reserve(aside))
+    for _ in range(3):
+        run(booked.book([], [aside]))
+    assert standing(booked) == Standing(LAST_DOLLAR, Decimal(0), Decimal(0))
+
+
+def test_payments_are_written_though_somebody_else_gave_the_reservation_back(aws: Aws) -> None:
+    booked, aside = ledger(aws), reservation(1, "0.5")
+    run(booked.reserve(aside))
+    run(booked.book([], [aside]))
+    for _ in range(2):
+        run(booked.book([ENTRY], [aside]))
+    assert standing(booked) == Standing(LAST_DOLLAR, ENTRY.cost_usd, ENTRY.cost_usd)
+
+
+def test_what_is_put_aside_before_midnight_and_spent_after_it_counts_for_each_day_once(aws: Aws) -> None:
+    booked, aside = ledger(aws), reservation(1, "0.5")
+    run(booked.reserve(aside))
+    tomorrow = dataclasses.replace(ENTRY, at=ENTRY.at + dt.timedelta(days=1))
+    run(booked.book([tomorrow], [aside]))
+    assert standing(booked) == Standing(LAST_DOLLAR, Decimal(0), Decimal(0))
+    assert spent(booked, "2026-11-24") == ENTRY.cost_usd

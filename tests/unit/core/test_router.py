@@ -20,7 +20,7 @@ from cost_router.core.errors import (
 )
 from cost_router.core.ledger import AMBIGUOUS, ANSWER, CLASSIFIER
 from cost_router.core.pricing import Usage
-from cost_router.core.request import Budget, Hints
+from cost_router.core.request import Hints
 from cost_router.core.router import Answer
 from cost_router.core.words import Label, Tier
 from tests.builders import World, failing, limited, record, rejected, run, tenant
@@ -317,13 +317,13 @@ def test_a_ledger_failure_puts_the_entries_in_the_log_and_the_answer_is_given() 
     found = answer(world)
     assert found.reply.message["content"][0]["text"] == "the answer"
     assert [entry.purpose for entry in world.telemetry.lost] == [CLASSIFIER, ANSWER]
-    assert found.budget is None
+    assert found.remaining_usd is None
 
 
 def test_a_counter_that_cannot_be_read_costs_the_gauge_only() -> None:
-    world = World()
+    world = World(budget=None)
     world.ledger.counter_down = True
-    assert answer(world).budget is None
+    assert answer(world).remaining_usd is None
     assert [event for event, _ in world.telemetry.notes] == ["counter_read_failed"]
     assert world.telemetry.lost == []
 
@@ -346,8 +346,7 @@ def test_the_gauge_is_the_accounts_day() -> None:
     answer(world)
     found = run(world.router.answer(world.request(id_="req_2"), told))
     assert told.spend_today_usd == sum(entry.cost_usd for entry in world.ledger.entries)
-    assert found.budget == Budget(told.spend_today_usd or Decimal(0), Decimal(10))
-    assert found.budget.remaining_usd == Decimal(10) - found.budget.spent_usd
+    assert found.remaining_usd == Decimal(10) - (told.spend_today_usd or Decimal(0))
 
 
 def test_entries_belong_to_the_utc_day_of_their_call() -> None:

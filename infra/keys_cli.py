@@ -1,0 +1,181 @@
+"""`cost-router keys`: gateway keys and the tenants that own them."""
+
+# ruff: noqa: PLR0913  a command has one argument per option; typer passes them by name
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from infra.operate import keys as key_store
+from infra.operate.show import usd
+from infra.operate.target import find_target
+from infra.operate.tenants import NONE, KeyProblem, Policy, change_tenant, parse_budget, parse_tags
+from infra.terminal import AsJson, Stack, console, says_what_is_wrong
+
+keys_app = typer.Typer(no_args_is_help=True, help="Gateway keys and the tenants that own them.")
+WITHIN: Final = "in force within 60 seconds"
+GRACE_HOURS: Final = 24
+MOST_HOURS: Final = 8_760  # a year
+KEY_COLUMNS: Final = ("id", "hint", "created_at", "disabled")
+
+Budget = Annotated[str | None, typer.Option("--daily-budget", help="US dollars per UTC day, such as 25 or 0.50")]
+Floor = Annotated[str | None, typer.Option(help="lowest tier: haiku, sonnet or opus")]
+Ceiling = Annotated[str | None, typer.Option(help="highest tier")]
+Tags = Annotated[str | None, typer.Option(help="service=search,customer=acme")]
+
+
+@keys_app.command("create")
+@says_what_is_wrong
+def keys_create(
+    tenant: str,
+    *,
+    daily_budget: Budget = None,
+    floor: Floor = None,
+    ceiling: Ceiling = None,
+    tags: Tags = None,
+    stack: Stack = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a gateway key for a tenant and print it, once; the tenant is made when it is new."""
+    budget = None if daily_budget is None else parse_budget(daily_budget)
+    policy = Policy(floor, ceiling, None if tags is None else parse_tags(tags), budget)
+    key = key_store.create(find_target(stack), tenant, policy, dt.datetime.now(dt.UTC))
+    if as_json:
+        print(json.dumps({"tenant": tenant, "key": key}))
+    else:
+        console.print(f"key of tenant {tenant}, shown this once:\n{key}", soft_wrap=True)
+
+
+@keys_app.command("list")
+@says_what_is_wrong
+def keys_list(*, stack: Stack = None, as_json: AsJson = False) -> None:
+    """List keys and their tenants' policies; never the keys themselves."""
+    found = key_store.list_keys(find_target(stack), dt.datetime.now(dt.UTC))
+    if as_json:
+        print(json.dumps(found))
+    else:
+        console.print(_table(("tenant", *KEY_COLUMNS, "daily_budget_usd", "floor", "ceiling", "tags"), found))
+
+
+@keys_app.command("show")
+@says_what_is_wrong
+def keys_show(tenant: str, *, stack: Stack = None, as_json: AsJson = False) -> None:
+    """Show a tenant: its policy, its keys, what it spent today and what is left of its budget."""
+    found = key_store.show(find_target(stack), tenant, dt.datetime.now(dt.UTC))
+    if as_json:
+        print(json.dumps(found))
+        return
+    budget, left = (None if found[name] is None else Decimal(found[name]) for name in ("daily_budget_usd", "left_usd"))
+    console.print(f"tenant {tenant}{', disabled' if found['disabled'] else ''}")
+    for name in ("floor", "ceiling", "tags"):
+        console.print(f"  {name:<13} {_cell(found[name])}")
+    console.print(f"  {'daily budget':<13} {'-' if budget is None else usd(budget)}")
+    console.print(f"  {'spent today':<13} {usd(Decimal(found['spent_usd']))} on {found['day']} (UTC)")
+    console.print(f"  {'left today':<13} {'-' if left is None else usd(left)}")
+    console.print(_table(KEY_COLUMNS, found["keys"]))
+
+
+@keys_app.command("set")
+@says_what_is_wrong
+def keys_set(
+    tenant: str,
+    *,
+    daily_budget: Annotated[str | None, typer.Option(help="US dollars per UTC day, or none")] = None,
+    floor: Annotated[str | None, typer.Option(help="lowest tier, or none")] = None,
+    ceiling: Annotated[str | None, typer.Option(help="highest tier, or none")] = None,
+    tags: Annotated[str | None, typer.Option(help="service=search,customer=acme, or none; replaces all")] = None,
+    disable: Annotated[bool | None, typer.Option("--disable/--enable", help="refuse all keys, or no longer")] = None,
+    stack: Stack = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a tenant may; only what is given changes, within 60 seconds."""
+    words = {"floor": floor, "ceiling": ceiling, "tags": tags, "daily_budget_usd": daily_budget}
+    readers = {"tags": parse_tags, "daily_budget_usd": parse_budget}
+    changes: dict[str, Any] = {
+        name: None if word == NONE else readers.get(name, str)(word) for name, word in words.items() if word is not None
+    }
+    if disable is not None:
+        changes["disabled"] = True if disable else None
+    if not changes:
+        accepted = "--daily-budget, --floor, --ceiling, --tags, --disable, --enable"
+        raise KeyProblem(f"nothing to change of {tenant!r}; accepted: {accepted}")
+    target = find_target(stack)
+    change_tenant(target, tenant, changes)
+    if as_json:
+        print(json.dumps(key_store.show(target, tenant, dt.datetime.now(dt.UTC))))
+    else:
+        console.print(f"changed {', '.join(changes)} of tenant {tenant}; {WITHIN}", markup=False)
+
+
+@keys_app.command("rotate")
+@says_what_is_wrong
+def keys_rotate(
+    key_id: str,
+    *,
+    grace: Annotated[str | None, typer.Option(help="hours that the old key still works; 24 when left out")] = None,
+    now: Annotated[bool, typer.Option("--now", help="disable the old key at once")] = False,
+    stack: Stack = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key for the same tenant, print it once, and let the old one end."""
+    if now and grace is not None:
+        raise KeyProblem(f"--now and --grace {grace!r} contradict each other; give one of them")
+    wait = dt.timedelta(0) if now else _hours(grace)
+    made = key_store.rotate(find_target(stack), key_id, wait, dt.datetime.now(dt.UTC))
+    if as_json:
+        print(json.dumps(made))
+        return
+    console.print(f"new key of tenant {made['tenant']}, shown this once:\n{made['key']}", soft_wrap=True)
+    ends = f"works until {made['disabled_after']}" if made["disabled_after"] else f"is disabled, {WITHIN}"
+    console.print(f"the old key {key_id} {ends}", markup=False)
+
+
+@keys_app.command("disable")
+@says_what_is_wrong
+def keys_disable(name: str, *, stack: Stack = None, as_json: AsJson = False) -> None:
+    """Disable a key by its id, or all keys of a tenant; takes effect within a minute."""
+    count = key_store.disable(find_target(stack), name)
+    if as_json:
+        print(json.dumps({"name": name, "disabled": count}))
+    else:
+        console.print(f"disabled {count} key(s); {WITHIN}")
+
+
+def _hours(text: str | None) -> dt.timedelta:
+    """Hours in the words of a command, to the second."""
+    try:
+        seconds = Decimal(GRACE_HOURS if text is None else text) * 3600
+        fits = 0 <= seconds <= MOST_HOURS * 3600
+    except ArithmeticError:  # no number, or none that can be compared
+        fits = False
+    if not fits:
+        raise KeyProblem(f"grace {text!r}; accepted: hours from 0 to {MOST_HOURS}, such as 24 or 0.5")
+    return dt.timedelta(seconds=int(seconds))
+
+
+def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(*columns)
+    for row in rows:
+        shown = {**row, "created_at": _minute(row["created_at"])}
+        if row["disabled_after"] and not row["disabled"]:
+            shown["disabled"] = f"after {_minute(row['disabled_after'])}"
+        table.add_row(*(_cell(shown[name]) for name in columns))
+    return table
+
+
+def _minute(instant: str) -> str:
+    """An ISO 8601 time, short enough for a table."""
+    return instant[:16].replace("T", " ")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={text}" for name, text in value.items()) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
