@@ -75,25 +75,29 @@ class Labeller:
     chance: Chance
     telemetry: Telemetry
 
-    async def label(self, trip: Trip, patience: Patience) -> Labelled:
-        """The label of the trip's request; fills the record's cache and classifier fields.
+    async def look_up(self, trip: Trip) -> Labelled | None:
+        """The label when a cache has it; fills the record's cache field. A store that fails is a miss."""
+        if not trip.request.hints.cache:
+            return None
+        found = await self._cached(self._key(trip.request))
+        trip.record.cache = "hit" if found else "miss"
+        return Labelled(found, "cache") if found else None
+
+    async def classify(self, trip: Trip, patience: Patience) -> Labelled:
+        """The label that the classifier gives, kept for the next time; fills the record's classifier fields.
 
         Raises `UpstreamError` when a caller that has time meets a rate limit: waiting is cheaper than a wrong tier.
         """
-        request = trip.request
-        key = cache_key(request, self.rubric.version, self.model.id)
-        if request.hints.cache:
-            found = await self._cached(key)
-            trip.record.cache = "hit" if found else "miss"
-            if found:
-                return Labelled(found, "cache")
         label = await self._classify(trip, patience)
         trip.record.classifier_failed = label is None
         if label is None:
             return Labelled(FALLBACK_LABEL, "default")
-        if request.hints.cache:
-            trip.pending.append(asyncio.create_task(self._keep(key, label)))
+        if trip.request.hints.cache:
+            trip.pending.append(asyncio.create_task(self._keep(self._key(trip.request), label)))
         return Labelled(label, "classifier")
+
+    def _key(self, request: Request) -> str:
+        return cache_key(request, self.rubric.version, self.model.id)
 
     async def _cached(self, key: str) -> Label | None:
         now = self.clock.now()

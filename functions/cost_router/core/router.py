@@ -91,14 +91,18 @@ class Router:
         candidates = [*self.lineup.models.values(), *([pinned.model] if pinned and pinned.model else [])]
         capability.check_output_limit(candidates, request.max_tokens)
         unable = capability.unable(candidates, request.ask, request.max_tokens)
-        standings = await self._standings(trip) if trip.scopes else []
+        standings, found = await asyncio.gather(
+            self._standings(trip) if trip.scopes else _nothing(),
+            self.labeller.look_up(trip) if pinned is None else _nothing(),
+        )
+        standings = standings or []
         budget.check_not_spent(standings)
         floors, ceilings = list(_floors(request)), [*_ceilings(request), *budget.ceilings(standings)]
         if pinned:
             return policy.decide(pinned, self.lineup, floors=floors, ceilings=ceilings, unable=unable), None
         # A contradiction is refused before the classifier is paid.
         policy.decide(Wish(Tier.SONNET, "default"), self.lineup, floors=floors, ceilings=ceilings, unable=unable)
-        labelled = await self.labeller.label(trip, patience)
+        labelled = found or await self.labeller.classify(trip, patience)
         trip.record.label = labelled.label
         wish = Wish(labelled.label.tier, labelled.cause)
         return (
@@ -211,6 +215,10 @@ class Router:
         except StoreError as error:
             self.telemetry.note("counter_read_failed", error=str(error))
             return None
+
+
+async def _nothing() -> None:
+    """What is not looked up."""
 
 
 def _floors(request: Request) -> Iterable[Bound]:

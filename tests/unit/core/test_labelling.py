@@ -25,7 +25,8 @@ def label(world: World, asked: Request | None = None, patience: Patience = INTER
     trip = Trip(asked or world.request(), record())
 
     async def find() -> Labelled:
-        found = await world.router.labeller.label(trip, patience)
+        labeller = world.router.labeller
+        found = await labeller.look_up(trip) or await labeller.classify(trip, patience)
         for task in trip.pending:
             await task
         return found
@@ -180,7 +181,7 @@ def test_the_classifier_does_not_get_the_headers_of_the_caller() -> None:
 def test_the_classifier_call_is_entered_as_one() -> None:
     world = World()
     trip = Trip(world.request(), record())
-    run(world.router.labeller.label(trip, INTERACTIVE))
+    run(world.router.labeller.classify(trip, INTERACTIVE))
     (entry,) = trip.trail.entries
     assert (entry.purpose, entry.model, entry.label, entry.baseline_usd) == (
         CLASSIFIER,
