@@ -97,7 +97,7 @@ def send(
     if as_json:
         print(json.dumps({"message": message, "router": router}, ensure_ascii=False))
         return
-    console.print("".join(block.get("text", "") for block in message["content"]), markup=False)
+    console.print("".join(block.get("text", "") for block in message["content"]), markup=False, soft_wrap=True)
     console.print(
         f"[dim]{router['model']} ({router.get('label', 'no label')}, {router['cause']}) "
         f"${router['cost-usd']}, all opus ${router['baseline-usd']}[/dim]"

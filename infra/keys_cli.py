@@ -159,7 +159,9 @@ def _hours(text: str | None) -> dt.timedelta:
 
 
 def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table(*columns)
+    table = Table()
+    for name in columns:
+        table.add_column(name, overflow="fold")  # a cell is folded, never cut
     for row in rows:
         shown = {**row, "created_at": _minute(row["created_at"])}
         if row["disabled_after"] and not row["disabled"]:
@@ -175,7 +177,7 @@ def _minute(instant: str) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, Mapping):
-        return ",".join(f"{name}={text}" for name, text in value.items()) or "-"
+        return ", ".join(f"{name}={text}" for name, text in value.items()) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "-" if value is None else str(value)

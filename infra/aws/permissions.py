@@ -13,9 +13,7 @@ def answer(function: lambda_.Function, storage: Storage) -> None:
     """Label, book and know the tenant: what answering a request takes."""
     storage.labels.grant(function, "dynamodb:GetItem", "dynamodb:PutItem")
     # A transaction is allowed by the actions of its parts; what is deleted are reservations, when they are settled.
-    storage.ledger.grant(
-        function, "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"
-    )
+    storage.ledger.grant(function, "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
     storage.tenants.grant(function, "dynamodb:GetItem")
 
 

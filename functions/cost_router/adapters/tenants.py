@@ -114,5 +114,5 @@ def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
             tags={str(key): str(value) for key, value in (item.get("tags") or {}).items()},
             daily_budget_usd=Decimal(item["daily_budget_usd"]) if item.get("daily_budget_usd") else None,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotConfigured(f"tenant {name!r} is not written as it should be: {error}") from error
