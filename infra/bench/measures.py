@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.bench.handler import BARE_CALL, ROUTED_CALL, environment
+from infra.bench.race import AMOUNT, LIMIT, RACERS, race
 from infra.local.processes import Children
 from infra.local.stack import ROOT, find_upstream
 
@@ -74,6 +75,16 @@ def import_ratio() -> list[Measure]:
     sdk, ours = (statistics.median(found) for found in times.values())
     against = f"import anthropic {sdk:.2f} s, import of the handler {ours:.2f} s; median of {IMPORT_ROUNDS}"
     return [Measure("router.import_ratio", ours / sdk, "x", IMPORT_TARGET, against)]
+
+
+def budget_race() -> list[Measure]:
+    """Whether many reservations at once overrun a budget, and how fast they are answered by the emulated table."""
+    overrun, admitted, per_second = race()
+    against = f"{RACERS} at once for ${AMOUNT} each of ${LIMIT}; {admitted} admitted, {int(LIMIT / AMOUNT)} fit"
+    return [
+        Measure("money.race_overrun_usd", float(overrun), "USD", 0.0, against),
+        Measure("money.race_per_second", per_second, "/s", None, "answers to reservations, one emulated table"),
+    ]
 
 
 def bundle_size() -> list[Measure]:

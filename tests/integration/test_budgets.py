@@ -108,8 +108,7 @@ def test_the_ladder_caps_the_tier_and_says_so_and_the_header_tells_what_is_left(
 
 def bump(stack: LocalStack, tenant: str, amount: Decimal) -> None:
     """A payment of the tenant's by another request, so that entries and counters go on agreeing."""
-    aws = Aws()
-    aws._clients["dynamodb"] = stack.emulator.client("dynamodb")
+    aws = Aws({"dynamodb": stack.emulator.client("dynamodb")})
     paid = Entry(
         entry_id=f"bump-{uuid.uuid4()}",
         at=dt.datetime.now(dt.UTC),

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -23,8 +23,9 @@ _CONFIG = Config(
 class Aws:
     """boto3 clients by service name, shared by threads, called off the event loop."""
 
-    def __init__(self) -> None:
-        self._clients: dict[str, Any] = {}
+    def __init__(self, clients: Mapping[str, Any] | None = None) -> None:
+        """Clients at hand are used as they are; the others are made from the environment."""
+        self._clients: dict[str, Any] = dict(clients or {})
         self._lock = threading.Lock()
 
     def client(self, service: str) -> Any:

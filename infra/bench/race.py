@@ -1,0 +1,64 @@
+"""The race for the last dollar: many at once reserve against one budget, in real transactions of the emulator."""
+
+import asyncio
+import tempfile
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from cost_router.adapters.aws import Aws
+from cost_router.adapters.ledger import DynamoLedger
+from cost_router.adapters.system import SystemChance, SystemClock
+from cost_router.contract import Table
+from cost_router.core.budget import Reservation, Scope
+from cost_router.core.errors import BudgetExhausted
+from infra.local.emulator import Emulator, start_emulator
+from infra.local.processes import Children
+
+RACERS: Final = 64
+AMOUNT: Final = Decimal("0.07")
+LIMIT: Final = Decimal(1)
+DAY: Final = "2026-11-23"
+TABLE: Final = "ledger"
+
+
+def race() -> tuple[Decimal, int, float]:
+    """Dollars committed over the limit, how many were admitted, and answers a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        children = Children(Path(folder))
+        try:
+            emulator = start_emulator(children)
+            _make_table(emulator)
+            return asyncio.run(_race(emulator))
+        finally:
+            children.end()
+
+
+async def _race(emulator: Emulator) -> tuple[Decimal, int, float]:
+    aws = Aws({"dynamodb": emulator.client("dynamodb")})
+    ledger = DynamoLedger(aws, TABLE, SystemClock(), SystemChance())
+    scope = Scope("account", LIMIT)
+
+    async def one(number: int) -> bool:
+        try:
+            await ledger.reserve(Reservation(f"racer-{number}", DAY, AMOUNT, (scope,)))
+        except BudgetExhausted:
+            return False
+        return True
+
+    began = time.perf_counter()
+    admitted = sum(await asyncio.gather(*(one(number) for number in range(RACERS))))
+    seconds = time.perf_counter() - began
+    (standing,) = await ledger.standings(DAY, [scope])
+    return max(Decimal(0), standing.committed_usd - LIMIT), admitted, RACERS / seconds
+
+
+def _make_table(emulator: Emulator) -> None:
+    keys = ((Table.LEDGER_PK, "HASH"), (Table.LEDGER_SK, "RANGE"))
+    emulator.client("dynamodb").create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+        BillingMode="PAY_PER_REQUEST",
+    )
