@@ -2,14 +2,15 @@
 
 import datetime as dt
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from infra.keys_cli import keys_app
-from infra.operate.report import BadReport, read_entries
-from infra.operate.report import report as make_report
-from infra.operate.show import cost_report
+from infra.operate.gather import Asked, gather
+from infra.operate.page import write_page
+from infra.operate.show import print_report
 from infra.operate.target import STACK_FILE, find_target
 from infra.operate.tenants import KeyProblem
 from infra.terminal import AsJson, SendFailed, Stack, console, says_what_is_wrong
@@ -108,21 +109,24 @@ def send(
 @says_what_is_wrong
 def report(
     day: Annotated[str | None, typer.Option(help="UTC day, YYYY-MM-DD; today when left out")] = None,
+    days: Annotated[int | None, typer.Option(help="the last N UTC days, with today")] = None,
     by: Annotated[str, typer.Option(help="model, tier, label, tenant or tag:NAME")] = "model",
+    baseline: Annotated[str, typer.Option(help="what savings are measured against: opus or sonnet")] = "opus",
+    what_if: Annotated[str | None, typer.Option(help="price the same traffic with this lineup, too")] = None,
+    html: Annotated[Path | None, typer.Option(help="write a page with charts to this file")] = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a day cost, and what it would have cost on opus."""
-    try:
-        the_day = dt.date.fromisoformat(day) if day else dt.datetime.now(dt.UTC).date()
-    except ValueError:
-        raise BadReport(f"day {day!r}; accepted: YYYY-MM-DD") from None
-    entries = read_entries(find_target(stack), the_day)
-    made = make_report(entries, the_day, by)
+    """Print what one or more days cost, and what they would have cost on one big model."""
+    made = gather(find_target(stack), Asked(day, days, by, baseline, what_if), dt.datetime.now(dt.UTC))
+    if html:
+        write_page(made, html)
     if as_json:
-        print(json.dumps(made))
+        print(json.dumps(made.json()))
     else:
-        cost_report(console, entries, by)
+        print_report(console, made)
+        if html:
+            console.print(f"page written to {html}", markup=False, soft_wrap=True)
 
 
 def main() -> None:

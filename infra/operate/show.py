@@ -5,8 +5,9 @@ from decimal import Decimal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from infra.operate.report import Figures, Row, rows, totals
+from infra.operate.report import Figures, Report, Row, rows, totals
 
 
 def usd(amount: Decimal) -> str:
@@ -20,24 +21,78 @@ def percent(part: Decimal, whole: Decimal) -> str:
     return f"{part / whole * 100:.1f} %" if whole else "-"
 
 
-def cost_report(console: Console, entries: Sequence[Row], by: str, latency: Mapping[str, str] | None = None) -> None:
+def cost_report(
+    console: Console,
+    entries: Sequence[Row],
+    by: str,
+    latency: Mapping[str, str] | None = None,
+    baseline: str = "opus",
+) -> None:
     """Print the cost report: a row for each key with its share, and the sum; `latency` is told by key when known."""
-    table = Table(title=f"Cost report by {by}", title_justify="left")
-    table.add_column(by)
-    names = ("requests", "share", "actual", "of it classifier", "baseline (all opus)", "saved", "saved %")
-    for name in (*names, *(("latency",) if latency else ())):
-        table.add_column(name, justify="right")
+    table = _table(f"Cost report by {by}", by, baseline, ("latency",) if latency else ())
     total = totals(entries)
     for key, figures in rows(entries, by).items():
-        table.add_row(*_cells(key, figures, total), *((latency.get(key, "-"),) if latency else ()))
+        table.add_row(Text(key), *_cells(figures, total), *((latency.get(key, "-"),) if latency else ()))
     table.add_section()
-    table.add_row(*_cells("total", total, total), style="bold")
+    table.add_row("total", *_cells(total, total), style="bold")
     console.print(table)
 
 
-def _cells(key: str, figures: Figures, total: Figures) -> tuple[str, ...]:
+def print_report(console: Console, made: Report) -> None:
+    """Print a report: the days when there are several, the rows, what-if, and what is to be known beside."""
+    if len(made.days) > 1:
+        table = _table("Cost report by day", "day (UTC)", made.baseline)
+        for day, entries in made.days.items():
+            table.add_row(day.isoformat(), *_cells(totals(entries), made.total))
+        console.print(table)
+    cost_report(console, made.entries, made.by, baseline=made.baseline)
+    if made.what_if:
+        title = f"What if the lineup were {made.what_if.lineup}: by {made.by}"
+        table, total = _table(title, made.by, made.baseline), totals(made.what_if.entries)
+        for key, figures in rows(made.what_if.entries, made.by).items():
+            table.add_row(Text(key), *_cells(figures, total))
+        table.add_section()
+        table.add_row("total", *_cells(total, total), style="bold")
+        console.print(table)
+    for line in (*remarks(made), *made.notes):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def remarks(made: Report) -> list[str]:
+    """What a report says in sentences: today, its forecast and budget, ambiguous payments, what-if, simulation."""
+    said = []
+    if made.today_usd is not None:
+        said.append(f"Today so far: {usd(made.today_usd)}.")
+        if made.forecast_usd is not None:
+            said.append(f"Straight-line forecast for the whole of today: {usd(made.forecast_usd)}.")
+    if made.budget_usd is not None and made.left_usd is not None:
+        said.append(f"Left of today's budget of {usd(made.budget_usd)}: {usd(made.left_usd)}.")
+    if made.ambiguous:
+        amount = usd(totals(made.ambiguous).cost_usd)
+        said.append(f"Ambiguous payments (no usage came back, upper bound booked): {len(made.ambiguous)}, {amount}.")
+    if made.what_if:
+        cost = totals(made.what_if.entries).cost_usd
+        gap = cost - made.total.cost_usd
+        said.append(
+            f"With lineup {made.what_if.lineup} the same tokens would have cost {usd(cost)}: "
+            f"{usd(abs(gap))} {'less' if gap < 0 else 'more'} than was paid."
+        )
+    if made.simulated:
+        said.append("Claude's answers came from the stand-in: simulated; prices are real.")
+    return said
+
+
+def _table(title: str, key: str, baseline: str, more: Sequence[str] = ()) -> Table:
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column(Text(key))
+    names = ("requests", "share", "actual", "of it classifier", f"baseline (all {baseline})", "saved", "saved %")
+    for name in (*names, *more):
+        table.add_column(name, justify="right")
+    return table
+
+
+def _cells(figures: Figures, total: Figures) -> tuple[str, ...]:
     return (
-        key,
         str(figures.requests),
         percent(Decimal(figures.requests), Decimal(total.requests)),
         usd(figures.cost_usd),

@@ -1,0 +1,49 @@
+"""Makes a report of a deployment: reads its ledger, its lineup and its budget, and prices what was asked."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from infra.operate import deployment
+from infra.operate.report import BY, BadReport, Report, days_asked, read_days
+from infra.operate.target import Target
+from infra.operate.what_if import BASELINES, against, baseline_notes, named_lineup, with_lineup
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of `cost-router report`, in the words of the command."""
+
+    day: str | None = None
+    days: int | None = None
+    by: str = "model"
+    baseline: str = "opus"
+    what_if: str | None = None
+
+
+def gather(target: Target, asked: Asked, now: dt.datetime) -> Report:
+    """The report asked for, at the UTC time `now`; raises `BadReport` before anything is read, when it is wrong."""
+    days = days_asked(asked.day, asked.days, now.date())
+    if asked.by not in BY and not asked.by.startswith("tag:"):
+        raise BadReport(f"by={asked.by!r}; accepted: {', '.join(BY)}, tag:NAME")
+    if asked.baseline not in BASELINES:
+        raise BadReport(f"baseline {asked.baseline!r}; accepted: {', '.join(BASELINES)}")
+    other = named_lineup(asked.what_if) if asked.what_if else None
+    lineup, notes = deployment.deployed_lineup(target)
+    read = {day: against(found, asked.baseline, lineup) for day, found in read_days(target, days).items()}
+    entries = [entry for found in read.values() for entry in found]
+    notes += baseline_notes(entries, asked.baseline, lineup)
+    what_if = None
+    if other:
+        what_if, about = with_lineup(entries, other, asked.baseline)
+        notes += about
+    return Report(
+        days=read,
+        by=asked.by,
+        now=now,
+        deployment=target.name,
+        simulated=deployment.simulated(target),
+        baseline=asked.baseline,
+        budget_usd=deployment.daily_budget(target),
+        what_if=what_if,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,125 @@
+"""Prices the ledger's tokens anew: against another baseline, or with another lineup.
+
+Each entry is priced by the prices in force on its own day. Tokens are taken as they were counted, so a price on a model
+that counts otherwise is an estimate; a note says so. Ambiguous entries have no tokens: they stay as they were booked.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import cost_router
+from cost_router.core import pricing
+from cost_router.core.catalogue import Catalogue, Lineup, Model
+from cost_router.core.errors import NoPrice, UnknownModel
+from cost_router.core.ledger import AMBIGUOUS, CLASSIFIER
+from cost_router.core.pricing import Usage
+from cost_router.core.words import Tier
+from infra.operate.report import TOKENS, BadReport, Row, WhatIf
+
+DATA: Final = Path(cost_router.__file__).parent / "data"
+BASELINES: Final = ("opus", "sonnet")
+COUNTS: Final = "2026 counts about 30 % more tokens than 2024 for the same text"
+
+
+def named_lineup(name: str) -> Lineup:
+    """The lineup of that name in data/lineups.json; raises `BadReport` with what is accepted."""
+    lineups = _data("lineups.json")
+    if name not in lineups:
+        raise BadReport(f"lineup {name!r}; accepted: {', '.join(lineups)}")
+    return _catalogue().lineup(name, lineups)
+
+
+def against(entries: Iterable[Row], baseline: str, lineup: Lineup) -> list[Row]:
+    """The entries with the baseline asked for; raises `BadReport`.
+
+    The ledger's own baseline is opus. For another one, what has a baseline gets that of the lineup's model.
+    """
+    if baseline == BASELINES[0]:
+        return list(entries)
+    model = lineup.models[Tier.parse(baseline)]
+    return [{**entry, "baseline_usd": _price(entry, model)} if entry["baseline_usd"] else entry for entry in entries]
+
+
+def baseline_notes(entries: Iterable[Row], baseline: str, lineup: Lineup) -> list[str]:
+    """What is to be noted about a baseline: for how many answers it is an estimate."""
+    model = lineup.models[Tier.parse(baseline)]
+    based = [entry for entry in entries if entry["baseline_usd"]]
+    estimated = sum(_counted_otherwise(based, lambda _: model).values())
+    if not estimated:
+        return []
+    said = (
+        f"The baseline is an estimate for {estimated} of {len(based)} answers: their tokens were not counted by the "
+        f"tokenizer of {model.id} ({COUNTS})."
+    )
+    return [said]
+
+
+def with_lineup(entries: Iterable[Row], lineup: Lineup, baseline: str) -> tuple[WhatIf, list[str]]:
+    """The same traffic with another lineup: each tier's calls on its model of the tier; and what is to be noted."""
+    found, base = list(entries), lineup.models[Tier.parse(baseline)]
+
+    def serving(entry: Row) -> Model:
+        return lineup.classifier if entry["purpose"] == CLASSIFIER else lineup.models[Tier.parse(entry["tier"])]
+
+    priced = []
+    for entry in found:
+        model = serving(entry)
+        changed = {**entry, "model": model.id}
+        if AMBIGUOUS not in entry["flags"]:
+            changed["cost_usd"] = _price(entry, model)
+        if entry["baseline_usd"]:
+            changed["baseline_usd"] = _price(entry, base)
+        priced.append(changed)
+    return WhatIf(lineup.name, priced), _what_if_notes(found, serving, lineup.name)
+
+
+def _what_if_notes(entries: list[Row], serving: Callable[[Row], Model], name: str) -> list[str]:
+    notes = []
+    for (counted, theirs), calls in _counted_otherwise(entries, serving).items():
+        really = "less" if counted > theirs else "more"
+        notes.append(
+            f"What-if {name} is an estimate: the tokens of {calls} of {len(entries)} calls were counted by tokenizer "
+            f"{counted}, those of its models by {theirs}; {COUNTS}: it would really cost {really} than shown."
+        )
+    kept = sum(AMBIGUOUS in entry["flags"] for entry in entries)
+    if kept:
+        notes.append(f"What-if {name} keeps {kept} ambiguous calls as they were booked: their tokens are not known.")
+    return notes
+
+
+def _counted_otherwise(entries: Iterable[Row], serving: Callable[[Row], Model]) -> dict[tuple[str, str], int]:
+    """How many calls with tokens were counted by another tokenizer than their new model's, by both tokenizers."""
+    found: dict[tuple[str, str], int] = {}
+    catalogue = _catalogue()
+    for entry in entries:
+        try:
+            pair = catalogue.model(entry["model"]).tokenizer, serving(entry).tokenizer
+        except UnknownModel:  # of a catalogue before or after this one
+            continue
+        if pair[0] != pair[1] and any(entry[name] for name in TOKENS):
+            found[pair] = found.get(pair, 0) + 1
+    return found
+
+
+def _price(entry: Row, model: Model) -> Decimal:
+    usage = Usage(**{name: int(entry[name]) for name in TOKENS})
+    day = dt.datetime.fromisoformat(entry["at"]).date()
+    try:
+        return pricing.cost(model, usage, on=day, processing=entry["processing"])
+    except NoPrice as error:
+        raise BadReport(str(error)) from error
+
+
+@cache
+def _catalogue() -> Catalogue:
+    return Catalogue(_data("catalogue.json"))
+
+
+def _data(name: str) -> dict[str, Any]:
+    """A file of the bundle's data, without the handlers' imports, which take a second."""
+    return dict(json.loads((DATA / name).read_text(encoding="utf-8")))
