@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +22,15 @@ class Emulator:
     """A running MiniStack."""
 
     endpoint: str
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the emulated service."""
+        """The boto3 client of the emulated service, made at first use."""
+        if service not in self._clients:
+            self._clients[service] = self._make(service)
+        return self._clients[service]
+
+    def _make(self, service: str) -> Any:
         return boto3.client(  # type: ignore[call-overload]  # by name
             service,
             endpoint_url=self.endpoint,

@@ -32,9 +32,10 @@ def test_keys_are_made_listed_and_disabled_and_the_key_is_stored_nowhere(
     made = json.loads(
         command("keys", "create", "search", "--floor", "sonnet", "--tags", "service=search", "--json", cwd=folder)
     )
-    client = anthropic.Anthropic(base_url=stack.description["streaming_url"], api_key=made["key"], max_retries=0)
+    url = stack.description["streaming_url"]
     hello: dict[str, Any] = {"max_tokens": 9, "messages": [{"role": "user", "content": "[[label:simple]] Hi"}]}
-    raw = client.messages.with_raw_response.create(model="auto", **hello)
+    with anthropic.Anthropic(base_url=url, api_key=made["key"], max_retries=0) as client:
+        raw = client.messages.with_raw_response.create(model="auto", **hello)
     assert raw.headers["x-router-tier"] == "sonnet"
     [row] = [row for row in json.loads(command("keys", "list", "--json", cwd=folder)) if row["tenant"] == "search"]
     assert (row["floor"], row["tags"], row["disabled"]) == ("sonnet", {"service": "search"}, False)
@@ -98,20 +99,21 @@ def test_up_writes_the_description_and_down_ends_everything() -> None:
             "results_bucket",
         } <= set(described)
         assert set(described["tables"]) == {"labels", "ledger", "jobs", "tenants"}
-        answers = [
-            anthropic.Anthropic(base_url=described[name], api_key=described["gateway_key"]).messages.create(
-                model="haiku", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
-            )
-            for name in ("base_url", "streaming_url")
-        ]
-        assert {answer.model for answer in answers} == {"claude-haiku-5-5"}
+        for name in ("base_url", "streaming_url"):
+            with anthropic.Anthropic(base_url=described[name], api_key=described["gateway_key"]) as client:
+                hello: Any = [{"role": "user", "content": "Hi"}]
+                answer = client.messages.create(model="haiku", max_tokens=9, messages=hello)
+            assert answer.model == "claude-haiku-5-5"
         assert "ready" in command("up", cwd=ROOT), "a second up finds the first"
     finally:
         assert "stopped" in command("down", cwd=ROOT)
     assert not file.exists()
     assert "no local stack" in command("down", cwd=ROOT)
-    with pytest.raises(anthropic.APIConnectionError):
-        anthropic.Anthropic(base_url=described["streaming_url"], api_key="x", max_retries=0).models.list()
+    with (
+        anthropic.Anthropic(base_url=described["streaming_url"], api_key="x", max_retries=0) as client,
+        pytest.raises(anthropic.APIConnectionError),
+    ):
+        client.models.list()
 
 
 def test_the_demo_shows_every_step_and_cleans_up(tmp_path: Path) -> None:

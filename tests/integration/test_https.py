@@ -88,8 +88,9 @@ def test_the_second_call_takes_its_label_from_the_table_even_in_another_process(
     text = unique("Which language is this sentence written in: 'Tack för senast'?")
     causes = []
     for name in ("base_url", "streaming_url", "base_url"):
-        client = anthropic.Anthropic(base_url=stack.description[name], api_key=stack.description["gateway_key"])
-        raw = client.messages.with_raw_response.create(**ask(text))
+        url, key = stack.description[name], stack.description["gateway_key"]
+        with anthropic.Anthropic(base_url=url, api_key=key) as client:
+            raw = client.messages.with_raw_response.create(**ask(text))
         causes.append(raw.headers["x-router-cause"])
     assert causes == ["classifier", "cache", "cache"]
     assert len(meter.calls("classifier")) == 1
@@ -100,8 +101,8 @@ def test_labels_are_kept_apart_by_tenant(stack: LocalStack, meter: Meter, unique
     text, now = unique("Is this spam?"), dt.datetime.now(dt.UTC)
     for tenant in ("tenant-a", "tenant-b"):
         key = create(stack.target, tenant, Policy(), now)
-        client = anthropic.Anthropic(base_url=stack.description["streaming_url"], api_key=key)
-        client.messages.create(**ask(text))
+        with anthropic.Anthropic(base_url=stack.description["streaming_url"], api_key=key) as client:
+            client.messages.create(**ask(text))
     assert len(meter.calls("classifier")) == 2
 
 
