@@ -99,13 +99,14 @@ def listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM into an orderly end, as Ctrl-C is one."""
+    """Turn SIGTERM and SIGINT into an orderly end; a shell's background jobs start with SIGINT ignored."""
 
     def stop(_sign: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
