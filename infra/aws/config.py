@@ -94,7 +94,7 @@ def _check(config: Config) -> None:
     _require(c, "workspace_id", fits, "wrkspc_... with provider aws, nothing with provider anthropic")
     _require(c, "upstream_url", re.fullmatch(r"(https?://\S+)?", c.upstream_url), "http(s)://..., or nothing")
     slowest = STREAM_SECONDS if c.streaming else RAISED_SECONDS
-    _require(c, "gateway_timeout_seconds", 10 <= c.gateway_timeout_seconds <= slowest, f"10 to {slowest}")  # noqa: PLR2004
+    _require(c, "gateway_timeout_seconds", 10 <= c.gateway_timeout_seconds <= slowest, f"10 to {slowest}")  # noqa: PLR2004  seconds
     below = c.gateway_timeout_seconds - 1
     _require(c, "deadline_seconds", 1 <= c.deadline_seconds <= below, f"1 to {below}, before the gateway gives up")
     longest = c.deadline_seconds

@@ -37,6 +37,7 @@ class Dashboard(Construct):
 
     def _money(self, budget: Decimal | None) -> list[cloudwatch.IWidget]:
         m = self._metrics
+        # CloudWatch takes doubles.
         line = [cloudwatch.HorizontalAnnotation(value=float(budget), label="Daily budget")] if budget else []
         today = m.ours(Metric.SPEND_TODAY, "Maximum", FIVE)
         return [

@@ -39,5 +39,5 @@ def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -
         iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[queueing.dead_letters.queue_arn])
     )
     reason = "One object per job under results/, and nothing else in the bucket."
-    bucket = storage.results.stack.get_logical_id(storage.results.node.default_child)  # type: ignore[arg-type]
+    bucket = storage.results.stack.get_logical_id(storage.results.node.default_child)  # type: ignore[arg-type]  # a bucket has one
     acknowledge(function.role or function, f"AwsSolutions-IAM5[Resource::<{bucket}.Arn>/results/*]", reason)

@@ -22,7 +22,7 @@ def parse_json(raw: bytes | str, name: str = "body") -> dict[str, Any]:
     endless: list[str] = []
 
     def number(digits: str) -> float:
-        value = float(digits)
+        value = float(digits)  # a number of the body, not money
         if math.isinf(value):
             endless.append(digits)
         return value
