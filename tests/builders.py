@@ -14,14 +14,14 @@ from starlette.applications import Starlette
 
 from cost_router.contract import Env
 from cost_router.core.ask import read_ask
-from cost_router.core.budget import Reservation, Scope, Standing, refusal
+from cost_router.core.budget import Limits, Reservation, Scope, Standing, refusal, too_fast
 from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import Failure, StoreError, UpstreamError
 from cost_router.core.jobs import JobRunner
-from cost_router.core.ledger import Entry
+from cost_router.core.ledger import Entry, reversal, swept
 from cost_router.core.ports import Reply
 from cost_router.core.pricing import Usage
-from cost_router.core.record import Record
+from cost_router.core.record import Collected, Record
 from cost_router.core.request import Hints, Request, Tenant
 from cost_router.core.router import Router
 from cost_router.core.words import Label, Tier
@@ -48,10 +48,13 @@ ENV: Final[Mapping[str, str]] = {
     Env.DEAD_LETTER_QUEUE_URL: "http://127.0.0.1/dead",
     Env.LABEL_TTL_DAYS: "7",
     Env.DAILY_BUDGET_USD: "10",
+    Env.LADDER: "80,95",
+    Env.WITHOUT_STORE: "refuse",
     Env.DEADLINE_SECONDS: "25",
     Env.CLASSIFIER_DEADLINE_SECONDS: "3",
     Env.MAX_BODY_BYTES: "1000000",
     Env.JOB_CONCURRENCY: "5",
+    Env.ALERTS_TOPIC: "arn:aws:sns:eu-north-1:123456789012:alerts",
     Env.STAGE: "test",
 }
 
@@ -106,11 +109,15 @@ class RecordingTelemetry:
 
     records: list[Record] = field(default_factory=list)
     lost: list[Entry] = field(default_factory=list)
+    rounds: list[Collected] = field(default_factory=list)
     defects: list[Exception] = field(default_factory=list)
     notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def done(self, record: Record) -> None:
         self.records.append(record)
+
+    def collected(self, told: Collected) -> None:
+        self.rounds.append(told)
 
     def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
         assert isinstance(error, StoreError)
@@ -237,7 +244,10 @@ class MemoryLabels:
 
 @dataclass
 class MemoryLedger:
-    """A ledger in memory; `bookings` keeps what came in one call."""
+    """A ledger in memory; `bookings` keeps what came in one call.
+
+    What is committed is never kept but summed up anew from entries and open reservations, so that it cannot drift.
+    """
 
     down: bool = False
     reserving_down: bool = False
@@ -246,39 +256,74 @@ class MemoryLedger:
     open: dict[str, Reservation] = field(default_factory=dict)
     reserved: list[Reservation] = field(default_factory=list)
     bookings: list[list[Entry]] = field(default_factory=list)
+    sessions: dict[str, str] = field(default_factory=dict)  # entry id -> key of the session it counts for
+    round_trips: list[str] = field(default_factory=list)
 
     async def book(self, entries: Sequence[Entry], settled: Sequence[Reservation]) -> None:
+        self.round_trips.append("book")
         await asyncio.sleep(0)
         if self.down:
             raise StoreError("dynamodb.transact_write_items: ReadTimeoutError")
-        if entries:
-            self.bookings.append(list(entries))
-        for reservation in settled:
-            del self.open[reservation.id]
+        known = {entry.entry_id for entry in self.entries}
+        if any(entry.entry_id in known for entry in entries):
+            return
+        gone = [row for row in settled if row.id not in self.open]
+        back = [reversal(row.if_lost) for row in gone if swept(row.if_lost).entry_id in known]
+        written = [*entries, *(entry for entry in back if entry.entry_id not in known)]
+        if written:
+            self.bookings.append(written)
+        for row in settled:
+            self.open.pop(row.id, None)
+            keys = [scope.key for scope in row.scopes if scope.kind == "session"]
+            self.sessions.update({entry.entry_id: key for key in keys for entry in written})
 
     async def reserve(self, reservation: Reservation) -> None:
+        self.round_trips.append("reserve")
         await asyncio.sleep(0)
         if self.reserving_down:
             raise StoreError("dynamodb.transact_write_items: ReadTimeoutError")
         for scope in reservation.scopes:
-            committed = self._standing(reservation.day, scope).committed_usd
+            committed = self._standing(reservation.at, scope).committed_usd
             if scope.limit_usd is not None and committed + reservation.amount_usd > scope.limit_usd:
                 raise refusal(scope)
+        pace, minute = reservation.pace, f"{reservation.at:%H:%M}"
+        if pace:
+            made = [row for row in self.reserved if row.pace == pace and f"{row.at:%H:%M}" == minute]
+            if len(made) >= pace.per_minute:
+                raise too_fast(pace, reservation.at)
         self.open[reservation.id] = reservation
         self.reserved.append(reservation)
 
-    async def standings(self, day: str, scopes: Sequence[Scope]) -> list[Standing]:
+    async def standings(self, at: dt.datetime, scopes: Sequence[Scope]) -> list[Standing]:
+        self.round_trips.append("standings")
         await asyncio.sleep(0)
         if self.counter_down:
-            raise StoreError("dynamodb.get_item: ReadTimeoutError")
-        return [self._standing(day, scope) for scope in scopes]
+            raise StoreError("dynamodb.batch_get_item: ReadTimeoutError")
+        return [self._standing(at, scope) for scope in scopes]
 
-    def _standing(self, day: str, scope: Scope) -> Standing:
-        tenant_name = scope.key.partition("#")[2]
-        entries = [entry for entry in self.entries if entry.day == day and tenant_name in {"", entry.tenant}]
-        spent = self.spent_before.get(scope.key, Decimal(0)) + sum((entry.cost_usd for entry in entries), Decimal(0))
-        put_aside = [row.amount_usd for row in self.open.values() if row.day == day and scope in row.scopes]
+    async def outstanding(self) -> list[Reservation]:
+        return list(self.open.values())
+
+    async def sweep(self, reservation: Reservation) -> bool:
+        if self.open.pop(reservation.id, None) is None:
+            return False
+        self.bookings.append([swept(reservation.if_lost)])
+        return True
+
+    def _standing(self, at: dt.datetime, scope: Scope) -> Standing:
+        period = scope.period.of(at)
+        own = [entry for entry in self.entries if scope.period.of(entry.at) == period and self._counts(entry, scope)]
+        spent = self.spent_before.get(scope.key, Decimal(0)) + sum((entry.cost_usd for entry in own), Decimal(0))
+        put_aside = [
+            row.amount_usd
+            for row in self.open.values()
+            for held in row.scopes
+            if (held.key, held.period) == (scope.key, scope.period) and held.period.of(row.at) == period
+        ]
         return Standing(scope, spent, spent + sum(put_aside, Decimal(0)))
+
+    def _counts(self, entry: Entry, scope: Scope) -> bool:
+        return scope.key in {*entry.scopes, self.sessions.get(entry.entry_id)}
 
     @property
     def entries(self) -> list[Entry]:
@@ -361,9 +406,9 @@ def tenant(
     floor: Tier | None = None,
     ceiling: Tier | None = None,
     tags: Mapping[str, str] | None = None,
-    daily_budget_usd: Decimal | None = None,
+    limits: Limits | None = None,
 ) -> Tenant:
-    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {}, daily_budget_usd)
+    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits())
 
 
 class World:
@@ -375,6 +420,8 @@ class World:
         label: object = "simple",
         script: Iterable[object] = (),
         budget: Decimal | None = Decimal(10),
+        limits: Limits | None = None,
+        without_store: bool = False,
     ) -> None:
         owners = tenants or (tenant("acme"), tenant("default"))
         self.clock = FakeClock()
@@ -387,7 +434,9 @@ class World:
         self.results = MemoryResults()
         self.attempts = MemoryAttempts()
         self.queue = RecordingQueue()
-        self.settings = dataclasses.replace(Settings.read(ENV), daily_budget_usd=budget)
+        self.settings = dataclasses.replace(
+            Settings.read(ENV), limits=limits or Limits(daily_usd=budget), without_store=without_store
+        )
         self._router: Router | None = None
 
     @property

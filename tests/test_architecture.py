@@ -112,7 +112,7 @@ def test_every_environment_variable_of_the_contract_is_read_by_the_settings_and_
     readers = {
         path.name for path in modules("functions") if re.search(r"os\.environ|getenv", path.read_text(encoding="utf-8"))
     }
-    assert readers == {"entry_router.py", "entry_batch.py"}
+    assert readers == {"entry_router.py", "entry_batch.py", "entry_collector.py"}
 
 
 def test_every_metric_of_the_contract_is_emitted_and_none_besides() -> None:

@@ -23,11 +23,19 @@ class Env:
     JOBS_QUEUE_URL: Final = "COST_ROUTER_JOBS_QUEUE_URL"
     DEAD_LETTER_QUEUE_URL: Final = "COST_ROUTER_DEAD_LETTER_QUEUE_URL"
     LABEL_TTL_DAYS: Final = "COST_ROUTER_LABEL_TTL_DAYS"
-    DAILY_BUDGET_USD: Final = "COST_ROUTER_DAILY_BUDGET_USD"  # decimal string; empty = no budget
+    DAILY_BUDGET_USD: Final = "COST_ROUTER_DAILY_BUDGET_USD"  # of the account; decimal string; empty = no budget
+    MONTHLY_BUDGET_USD: Final = "COST_ROUTER_MONTHLY_BUDGET_USD"  # the same
+    SESSION_BUDGET_USD: Final = "COST_ROUTER_SESSION_BUDGET_USD"  # of a session in a UTC day; the same
+    SESSION_RPM: Final = "COST_ROUTER_SESSION_RPM"  # requests of a session in a minute; empty = any number
+    LADDER: Final = (
+        "COST_ROUTER_LADDER"  # percent of a budget from which sonnet, and haiku, is the highest tier: "80,95"
+    )
+    WITHOUT_STORE: Final = "COST_ROUTER_WITHOUT_STORE"  # "refuse" or "allow" calls that no budget can be asked about
     DEADLINE_SECONDS: Final = "COST_ROUTER_DEADLINE_SECONDS"  # of one HTTPS request, shorter than the gateway's
     CLASSIFIER_DEADLINE_SECONDS: Final = "COST_ROUTER_CLASSIFIER_DEADLINE_SECONDS"
     MAX_BODY_BYTES: Final = "COST_ROUTER_MAX_BODY_BYTES"
     JOB_CONCURRENCY: Final = "COST_ROUTER_JOB_CONCURRENCY"  # calls in flight in one batch invocation
+    ALERTS_TOPIC: Final = "COST_ROUTER_ALERTS_TOPIC"  # ARN of the topic that alarms ring on
     STAGE: Final = "COST_ROUTER_STAGE"  # environment name, a metric dimension
 
 
@@ -38,6 +46,9 @@ class Metric:
     SPEND: Final = "SpendUSD"  # None (dollars), Sum feeds graphs
     SAVED: Final = "SavedUSD"  # baseline - all calls made for the request; may be negative
     SPEND_TODAY: Final = "SpendTodayUSD"  # gauge: the account's UTC day so far; alarms read its Maximum
+    SPEND_MONTH: Final = "SpendThisMonthUSD"  # gauge: the account's UTC month so far
+    BUDGET_STEPS: Final = "BudgetSteps"  # Count of steps (50, 80, 100 %) that tenants' budgets have reached
+    SWEPT: Final = "SweptReservations"  # Count of calls whose process died: booked as ambiguous payments
     CLASSIFIER_LATENCY: Final = "ClassifierLatency"  # Milliseconds
     CLASSIFIER_FAILURES: Final = "ClassifierFailures"  # Count; the label was then `moderate` by default
     CACHE_HITS: Final = "LabelCacheHits"  # Count of labels found in a cache
@@ -47,6 +58,7 @@ class Metric:
     ERRORS: Final = "Errors"  # Count of requests and jobs answered by an error of 5xx
     LEDGER_FAILURES: Final = "LedgerFailures"  # Count of entries that could not be written (they are in the log)
     AMBIGUOUS: Final = "AmbiguousPayments"  # Count of calls booked at their upper bound, because no usage came back
+    UNRESERVED: Final = "UnreservedCalls"  # Count of calls made though no budget could be asked
     LATENCY: Final = "RequestLatency"  # Milliseconds, upstream included
     JOBS_DONE: Final = "JobsDone"  # Count
     JOBS_FAILED: Final = "JobsFailed"  # Count
@@ -63,11 +75,11 @@ class Table:
     """Key attributes of the DynamoDB tables; all keys are strings."""
 
     LABELS_KEY: Final = "key"  # keyed hash of the ask; partition key
-    LEDGER_PK: Final = "pk"  # "entries#DAY" or "counters#DAY"
-    LEDGER_SK: Final = "sk"  # entry id, or scope of a counter: "account", "tenant#NAME"
+    LEDGER_PK: Final = "pk"  # what it has is told in adapters/ledger_items.py
+    LEDGER_SK: Final = "sk"
     JOBS_KEY: Final = "job"  # "GROUP/CUSTOM_ID"; partition key
     TENANTS_KEY: Final = "pk"  # "key#SHA256" or "tenant#NAME"; partition key
-    TTL: Final = "expires_at"  # epoch seconds, time-to-live attribute of labels and jobs
+    TTL: Final = "expires_at"  # epoch seconds, time-to-live attribute of what is not kept
 
 
 DEFAULT_TENANT: Final = "default"  # owner of jobs that name no tenant
@@ -89,6 +101,7 @@ class Output:
     SECRET_ARN: Final = "AnthropicSecretArn"  # noqa: S105  a name
     ROUTER_FUNCTION: Final = "RouterFunction"
     BATCH_FUNCTION: Final = "BatchFunction"
+    COLLECTOR_FUNCTION: Final = "CollectorFunction"
     DASHBOARD: Final = "DashboardName"
 
 
@@ -98,7 +111,16 @@ class Handler:
     ROUTER_BUFFERED: Final = "cost_router.handlers.entry_router.handler"  # Mangum
     ROUTER_STREAMING: Final = "cost_router/start.sh"  # uvicorn, started by the Lambda Web Adapter
     BATCH: Final = "cost_router.handlers.entry_batch.handler"
+    COLLECTOR: Final = "cost_router.handlers.entry_collector.handler"
 
 
+class Task:
+    """What the collector is told to do by its schedules, as `{"task": ...}`."""
+
+    MINUTE: Final = "minute"  # sweep, gauges, alerts
+    HOUR: Final = "hour"  # export
+
+
+EXPORT_PREFIX: Final = "ledger"  # of the results bucket: ledger/day=YYYY-MM-DD/entries.jsonl.gz
 HEALTH_PATH: Final = "/health"
 SECRET_PLACEHOLDER: Final = "put-your-anthropic-key-here"  # noqa: S105  what the stack makes the secret with: no key

@@ -27,7 +27,7 @@ FUNCTIONS: Final = ROOT / "functions"
 PYTHON: Final = "3.13"
 PLATFORM: Final = "aarch64-manylinux2014"
 # Services that the functions call, and what botocore itself loads for any of them.
-SERVICES: Final = frozenset({"dynamodb", "s3", "secretsmanager", "sqs", "sts"})
+SERVICES: Final = frozenset({"dynamodb", "s3", "secretsmanager", "sns", "sqs", "sts"})
 BOTOCORE_FILES: Final = frozenset(
     {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 )

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 LINEUPS: Final = Path(__file__).parents[2] / "functions" / "cost_router" / "data" / "lineups.json"
 PROVIDERS: Final = ("anthropic", "aws")
+WITHOUT_STORE: Final = ("refuse", "allow")
+BUDGETS: Final = ("daily_budget_usd", "monthly_budget_usd", "session_budget_usd")
 LOG_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 731, 1096, 1827, 3653)  # CloudWatch's own
 STREAM_SECONDS: Final = 900  # API Gateway's and Lambda's limit for a streamed answer
 BUFFERED_SECONDS: Final = 29  # API Gateway's default quota
@@ -25,6 +27,7 @@ RANGES: Final = {
     "results_ttl_days": (1, 3_650),
     "job_concurrency": (1, 100),
     "job_functions": (2, 1_000),  # SQS's own limits on an event source's concurrency
+    "session_rpm": (0, 10_000),
     "throttle_rate": (1, 10_000),
     "throttle_burst": (1, 5_000),
 }
@@ -57,7 +60,14 @@ class Config:
     job_functions: int = 5  # batch invocations at a time
     throttle_rate: int = 50  # requests a second, all callers together
     throttle_burst: int = 100
-    daily_budget_usd: Decimal | None = None  # alarms at 50, 80 and 100 %; none without a budget
+    daily_budget_usd: Decimal | None = None  # of the account's UTC day: alarms at 50, 80 and 100 %, then the ladder
+    monthly_budget_usd: Decimal | None = None  # the same for the UTC month
+    session_budget_usd: Decimal | None = (
+        None  # of one session (x-router-session) in a UTC day; tenants may have their own
+    )
+    session_rpm: int = 0  # requests of one session in a minute; 0 = any number
+    ladder: str = "80,95"  # percent of a budget from which sonnet, and from which haiku, is the highest tier
+    without_store: str = "refuse"  # or "allow" calls while the table of budgets cannot be reached
     alert_email: str = ""
     log_retention_days: int = 30
     retain_data: bool = True  # keep ledger, tenants and results when the stack is removed
@@ -99,13 +109,21 @@ def _check(config: Config) -> None:
     _require(c, "deadline_seconds", 1 <= c.deadline_seconds <= below, f"1 to {below}, before the gateway gives up")
     longest = c.deadline_seconds
     _require(c, "classifier_deadline_seconds", 0 < c.classifier_deadline_seconds < longest, f"above 0, below {longest}")
-    fits = c.daily_budget_usd is None or c.daily_budget_usd > 0
-    _require(c, "daily_budget_usd", fits, "dollars above 0, or nothing for no budget")
+    for name in BUDGETS:
+        _require(c, name, getattr(c, name) is None or getattr(c, name) > 0, "dollars above 0, or nothing for no budget")
+    _require(c, "ladder", _rises(c.ladder), "two rising percentages below 100, such as 80,95")
+    _require(c, "without_store", c.without_store in WITHOUT_STORE, ", ".join(WITHOUT_STORE))
     _require(c, "alert_email", re.fullmatch(r"([^@\s]+@[^@\s]+\.[^@\s]+)?", c.alert_email), "an address, or nothing")
     days = ", ".join(map(str, LOG_RETENTION_DAYS))
     _require(c, "log_retention_days", c.log_retention_days in LOG_RETENTION_DAYS, days)
     fits = not c.domain_examples or Path(c.domain_examples).is_file()
     _require(c, "domain_examples", fits, "path of a JSON file, or nothing")
+
+
+def _rises(ladder: str) -> bool:
+    """Whether a ladder's steps are two percentages, the second above the first."""
+    steps = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]+)?),([0-9]{1,2}(?:\.[0-9]+)?)", ladder)
+    return steps is not None and 0 < Decimal(steps[1]) < Decimal(steps[2])
 
 
 def _require(config: Config, name: str, holds: object, accepted: str) -> None:

@@ -1,10 +1,12 @@
-"""The two functions: one bundle, one role and one log group each."""
+"""The three functions: one bundle, one role and one log group each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
@@ -12,11 +14,12 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from cost_router.contract import HEALTH_PATH
+from cost_router.contract import HEALTH_PATH, Task
 from infra.aws.nag import acknowledge
 
 MEMORY_MB: Final = 512  # waiting on Claude is the largest AWS line of the bill, and it is charged by memory
 BATCH_TIMEOUT: Final = Duration.minutes(15)  # a long answer takes minutes; Lambda's longest
+COLLECTOR_TIMEOUT: Final = Duration.minutes(15)  # a day of a million entries takes a minute or two to export
 BATCH_SIZE: Final = 10
 ADAPTER_PORT: Final = "8080"
 # AWS's own layer of the Lambda Web Adapter 1.0 for zip functions, in every region.
@@ -68,6 +71,23 @@ class Batch(Construct):
                 max_concurrency=max_concurrency,  # rather than reserved concurrency, which would return jobs unseen
             )
         )
+
+
+class Collector(Construct):
+    """Looks after what no request does, on schedules."""
+
+    def __init__(self, scope: Construct, id_: str, *, runtime: Runtime) -> None:
+        super().__init__(scope, id_)
+        self.function = _function(self, runtime, snap_start=False, adapter=False)
+        self._every(Task.MINUTE, events.Schedule.rate(Duration.minutes(1)))
+        # A few minutes past, so that the hour before is whole.
+        self._every(Task.HOUR, events.Schedule.cron(minute="7"))
+
+    def _every(self, task: str, schedule: events.Schedule) -> None:
+        told = events.RuleTargetInput.from_object({"task": task})
+        # A round that failed is not tried again: the next one does all that it left.
+        target = targets.LambdaFunction(self.function, event=told, retry_attempts=0)
+        events.Rule(self, f"Every{task.capitalize()}", schedule=schedule, targets=[target])
 
 
 def _function(scope: Construct, runtime: Runtime, *, snap_start: bool, adapter: bool) -> lambda_.Function:

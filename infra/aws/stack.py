@@ -1,5 +1,7 @@
 """The stack, read as a paragraph: constructs, what each function is told and may do, outputs."""
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final
 
 from aws_cdk import CfnOutput, Duration, Stack, Tags
@@ -13,7 +15,7 @@ from infra.aws.access import ClaudeAccess
 from infra.aws.api import Api, ApiStage
 from infra.aws.config import Config
 from infra.aws.dashboard import Dashboard
-from infra.aws.functions import BATCH_TIMEOUT, Batch, Router, Runtime
+from infra.aws.functions import BATCH_TIMEOUT, COLLECTOR_TIMEOUT, Batch, Collector, Router, Runtime
 from infra.aws.metrics import Metrics
 from infra.aws.monitoring import Monitoring, health_rings, spend_rings
 from infra.aws.queueing import Queueing
@@ -30,7 +32,6 @@ class CostRouterStack(Stack):
     def __init__(self, scope: Construct, id_: str, *, config: Config) -> None:
         super().__init__(scope, id_, description=DESCRIPTION)
         self.config = config
-        retention = log_retention(config.log_retention_days)
         code = bundle.code(local=config.local, domain_examples=config.domain_examples)
 
         self.storage = Storage(self, "Storage", retain=config.retain_data, results_ttl_days=config.results_ttl_days)
@@ -40,12 +41,11 @@ class CostRouterStack(Stack):
             self,
             "Router",
             streaming=config.streaming,
-            runtime=Runtime(
-                code=code,
-                handler=Handler.ROUTER_STREAMING if config.streaming else Handler.ROUTER_BUFFERED,
-                timeout=Duration.seconds(min(config.gateway_timeout_seconds + BOOKING_SECONDS, LAMBDA_SECONDS)),
-                environment=self._environment() | self._router_environment(),
-                log_retention=retention,
+            runtime=self._runtime(
+                code,
+                Handler.ROUTER_STREAMING if config.streaming else Handler.ROUTER_BUFFERED,
+                Duration.seconds(min(config.gateway_timeout_seconds + BOOKING_SECONDS, LAMBDA_SECONDS)),
+                self._environment() | self._router_environment(),
             ),
         )
         self.batch = Batch(
@@ -53,24 +53,29 @@ class CostRouterStack(Stack):
             "Batch",
             queue=self.queueing.jobs,
             max_concurrency=config.job_functions,
-            runtime=Runtime(
-                code=code,
-                handler=Handler.BATCH,
-                timeout=BATCH_TIMEOUT,
-                environment=self._environment() | self._batch_environment(),
-                log_retention=retention,
-            ),
+            runtime=self._runtime(code, Handler.BATCH, BATCH_TIMEOUT, self._environment() | self._batch_environment()),
         )
-        self.api = self._api(self.router.alias, retention)
+        collecting = self._runtime(code, Handler.COLLECTOR, COLLECTOR_TIMEOUT, self._collector_environment())
+        self.collector = Collector(self, "Collector", runtime=collecting)
+        self.api = self._api(self.router.alias)
         self._permit()
         self._watch()
         self._tell()
         Tags.of(self).add("project", "claude-cost-router")
         Tags.of(self).add("environment", config.env)
 
+    def _runtime(self, code: lambda_.Code, handler: str, timeout: Duration, environment: Mapping[str, str]) -> Runtime:
+        return Runtime(
+            code=code,
+            handler=handler,
+            timeout=timeout,
+            environment=environment,
+            log_retention=log_retention(self.config.log_retention_days),
+        )
+
     def _environment(self) -> dict[str, str]:
         """What both functions are told."""
-        c, budget = self.config, self.config.daily_budget_usd
+        c = self.config
         return {
             Env.STAGE: c.env,
             Env.LINEUP: c.lineup,
@@ -82,7 +87,12 @@ class CostRouterStack(Stack):
             Env.LEDGER_TABLE: self.storage.ledger.table_name,
             Env.TENANTS_TABLE: self.storage.tenants.table_name,
             Env.LABEL_TTL_DAYS: str(c.label_ttl_days),
-            Env.DAILY_BUDGET_USD: "" if budget is None else f"{budget:f}",
+            Env.DAILY_BUDGET_USD: _dollars(c.daily_budget_usd),
+            Env.MONTHLY_BUDGET_USD: _dollars(c.monthly_budget_usd),
+            Env.SESSION_BUDGET_USD: _dollars(c.session_budget_usd),
+            Env.SESSION_RPM: str(c.session_rpm or ""),
+            Env.LADDER: c.ladder,
+            Env.WITHOUT_STORE: c.without_store,
             Env.CLASSIFIER_DEADLINE_SECONDS: f"{c.classifier_deadline_seconds:f}",
         }
 
@@ -101,7 +111,15 @@ class CostRouterStack(Stack):
             Env.JOB_CONCURRENCY: str(self.config.job_concurrency),
         }
 
-    def _api(self, function: lambda_.IFunction, retention: logs.RetentionDays) -> Api:
+    def _collector_environment(self) -> dict[str, str]:
+        return {
+            Env.STAGE: self.config.env,
+            Env.LEDGER_TABLE: self.storage.ledger.table_name,
+            Env.TENANTS_TABLE: self.storage.tenants.table_name,
+            Env.RESULTS_BUCKET: self.storage.results.bucket_name,
+        }
+
+    def _api(self, function: lambda_.IFunction) -> Api:
         return Api(
             self,
             "Api",
@@ -113,7 +131,7 @@ class CostRouterStack(Stack):
                 throttle_rate=self.config.throttle_rate,
                 throttle_burst=self.config.throttle_burst,
             ),
-            log_retention=retention,
+            log_retention=log_retention(self.config.log_retention_days),
         )
 
     def _permit(self) -> None:
@@ -121,6 +139,7 @@ class CostRouterStack(Stack):
             permissions.answer(function, self.storage)
             self.access.allow(function)
         permissions.run_jobs(self.batch.function, self.storage, self.queueing)
+        permissions.collect(self.collector.function, self.storage)
 
     def _watch(self) -> None:
         c, queues = self.config, self.queueing
@@ -129,6 +148,8 @@ class CostRouterStack(Stack):
         )
         rings = [*spend_rings(metrics, c.daily_budget_usd), *health_rings(metrics, c.classifier_deadline_seconds)]
         self.monitoring = Monitoring(self, "Monitoring", rings=rings, alert_email=c.alert_email)
+        self.collector.function.add_environment(Env.ALERTS_TOPIC, self.monitoring.topic.topic_arn)
+        self.monitoring.topic.grant_publish(self.collector.function)
         self.dashboard = Dashboard(
             self,
             "Dashboard",
@@ -150,12 +171,17 @@ class CostRouterStack(Stack):
             Output.ALERTS_TOPIC: self.monitoring.topic.topic_arn,
             Output.ROUTER_FUNCTION: self.router.function.function_name,
             Output.BATCH_FUNCTION: self.batch.function.function_name,
+            Output.COLLECTOR_FUNCTION: self.collector.function.function_name,
             Output.DASHBOARD: self.dashboard.dashboard.dashboard_name,
         }
         if self.access.secret_arn:
             outputs[Output.SECRET_ARN] = self.access.secret_arn
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
+
+
+def _dollars(amount: Decimal | None) -> str:
+    return "" if amount is None else f"{amount:f}"
 
 
 def log_retention(days: int) -> logs.RetentionDays:

@@ -18,7 +18,8 @@ class Storage(Construct):
         self.labels = self._passing_table("Labels", Table.LABELS_KEY)
         self.jobs = self._passing_table("Jobs", Table.JOBS_KEY)
         self.tenants = self._kept_table("Tenants", Table.TENANTS_KEY, None, policy)
-        self.ledger = self._kept_table("Ledger", Table.LEDGER_PK, Table.LEDGER_SK, policy)
+        # What counts for a minute or for a session expires; entries and counters do not have the attribute.
+        self.ledger = self._kept_table("Ledger", Table.LEDGER_PK, Table.LEDGER_SK, policy, ttl=Table.TTL)
         self.results = self._bucket(results_ttl_days, policy)
 
     def _passing_table(self, id_: str, key: str) -> dynamodb.Table:
@@ -35,12 +36,15 @@ class Storage(Construct):
         acknowledge(table, "AwsSolutions-DDB3", reason)
         return table
 
-    def _kept_table(self, id_: str, key: str, sort_key: str | None, policy: RemovalPolicy) -> dynamodb.Table:
+    def _kept_table(
+        self, id_: str, key: str, sort_key: str | None, policy: RemovalPolicy, ttl: str | None = None
+    ) -> dynamodb.Table:
         return dynamodb.Table(
             self,
             id_,
             partition_key=_string(key),
             sort_key=_string(sort_key) if sort_key else None,
+            time_to_live_attribute=ttl,
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
@@ -58,9 +62,8 @@ class Storage(Construct):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             lifecycle_rules=[
-                s3.LifecycleRule(
-                    expiration=Duration.days(ttl_days), abort_incomplete_multipart_upload_after=Duration.days(1)
-                )
+                s3.LifecycleRule(prefix="results/", expiration=Duration.days(ttl_days)),
+                s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1)),
             ],
             removal_policy=policy,
         )

@@ -34,6 +34,8 @@ def environment(upstream_url: str) -> dict[str, str]:
         Env.LEDGER_TABLE: "none",
         Env.TENANTS_TABLE: "none",
         Env.LABEL_TTL_DAYS: "7",
+        Env.LADDER: "80,95",
+        Env.WITHOUT_STORE: "refuse",
         Env.CLASSIFIER_DEADLINE_SECONDS: "3",
         Env.DEADLINE_SECONDS: "27",
         Env.MAX_BODY_BYTES: "5000000",
@@ -122,7 +124,7 @@ class Memory:
     async def reserve(self, _reservation: Reservation) -> None:
         """There is always enough."""
 
-    async def standings(self, _day: str, scopes: Sequence[Scope]) -> list[Standing]:
+    async def standings(self, _at: dt.datetime, scopes: Sequence[Scope]) -> list[Standing]:
         """Nothing is spent."""
         return [Standing(scope, Decimal(0), Decimal(0)) for scope in scopes]
 

@@ -1,6 +1,7 @@
 """The race for the last dollar: many at once reserve against one budget, in real transactions of the emulator."""
 
 import asyncio
+import datetime as dt
 import tempfile
 import time
 from decimal import Decimal
@@ -13,13 +14,16 @@ from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.contract import Table
 from cost_router.core.budget import Reservation, Scope
 from cost_router.core.errors import BudgetExhausted
+from cost_router.core.ledger import ANSWER, Entry
+from cost_router.core.pricing import Usage
+from cost_router.core.words import Tier
 from infra.local.emulator import Emulator, start_emulator
 from infra.local.processes import Children
 
 RACERS: Final = 64
 AMOUNT: Final = Decimal("0.07")
 LIMIT: Final = Decimal(1)
-DAY: Final = "2026-11-23"
+AT: Final = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 TABLE: Final = "ledger"
 
 
@@ -42,7 +46,7 @@ async def _race(emulator: Emulator) -> tuple[Decimal, int, float]:
 
     async def one(number: int) -> bool:
         try:
-            await ledger.reserve(Reservation(f"racer-{number}", DAY, AMOUNT, (scope,)))
+            await ledger.reserve(_reservation(number, scope))
         except BudgetExhausted:
             return False
         return True
@@ -50,8 +54,28 @@ async def _race(emulator: Emulator) -> tuple[Decimal, int, float]:
     began = time.perf_counter()
     admitted = sum(await asyncio.gather(*(one(number) for number in range(RACERS))))
     seconds = time.perf_counter() - began
-    (standing,) = await ledger.standings(DAY, [scope])
+    (standing,) = await ledger.standings(AT, [scope])
     return max(Decimal(0), standing.committed_usd - LIMIT), admitted, RACERS / seconds
+
+
+def _reservation(number: int, scope: Scope) -> Reservation:
+    lost = Entry(
+        entry_id=f"racer-{number}",
+        at=AT,
+        request_id=f"racer-{number}",
+        upstream_request_id=None,
+        tenant="racers",
+        tags={},
+        label=None,
+        cause="pinned",
+        tier=Tier.OPUS,
+        model="claude-opus-5-5",
+        purpose=ANSWER,
+        usage=Usage(),
+        cost_usd=AMOUNT,
+        baseline_usd=AMOUNT,
+    )
+    return Reservation(lost.entry_id, AMOUNT, (scope,), AT + dt.timedelta(minutes=5), lost)
 
 
 def _make_table(emulator: Emulator) -> None:

@@ -29,6 +29,7 @@ from infra.operate.target import Target, local_target, tables_of
 ROOT: Final = Path(__file__).parents[2]
 FUNCTIONS: Final = ROOT / "functions"
 TENANT: Final = "demo"
+FUNCTION_NAMES: Final = (Output.ROUTER_FUNCTION, Output.BATCH_FUNCTION, Output.COLLECTOR_FUNCTION)
 STAND_IN_KEY: Final = "stand-in"
 _BASE_URL: Final = re.compile(r"https?://([a-z0-9]+)\.execute-api\.[^/]+/([^/]+)/?")
 
@@ -79,7 +80,7 @@ def running_stack(folder: Path, *, daily_budget_usd: Decimal | None = None) -> I
         secret = outputs[Output.SECRET_ARN]
         emulator.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=upstream.key)
         log, streaming_url = start_uvicorn(children, emulator, outputs)
-        groups = [f"/aws/lambda/{outputs[name]}" for name in (Output.ROUTER_FUNCTION, Output.BATCH_FUNCTION)]
+        groups = [f"/aws/lambda/{outputs[name]}" for name in FUNCTION_NAMES]
         bridge = Bridge(emulator, _log_groups(emulator, outputs) or groups, [log])
         bridge.start()
         description = describe(emulator, upstream, outputs, streaming_url)
@@ -170,8 +171,7 @@ def start_uvicorn(
 def _log_groups(emulator: Emulator, outputs: Mapping[str, str]) -> list[str]:
     """Where the functions log: the stack may have given them groups of their own."""
     client = emulator.client("lambda")
-    names = (outputs[Output.ROUTER_FUNCTION], outputs[Output.BATCH_FUNCTION])
-    configurations = [client.get_function_configuration(FunctionName=name) for name in names]
+    configurations = [client.get_function_configuration(FunctionName=outputs[name]) for name in FUNCTION_NAMES]
     groups = [configuration.get("LoggingConfig", {}).get("LogGroup") for configuration in configurations]
     return [group for group in groups if group]
 

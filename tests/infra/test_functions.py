@@ -24,6 +24,11 @@ BOTH = {
     Env.TENANTS_TABLE,
     Env.LABEL_TTL_DAYS,
     Env.DAILY_BUDGET_USD,
+    Env.MONTHLY_BUDGET_USD,
+    Env.SESSION_BUDGET_USD,
+    Env.SESSION_RPM,
+    Env.LADDER,
+    Env.WITHOUT_STORE,
     Env.CLASSIFIER_DEADLINE_SECONDS,
 }
 ROUTER = BOTH | {Env.DEADLINE_SECONDS, Env.MAX_BODY_BYTES}
@@ -34,7 +39,8 @@ BATCH = BOTH | {
     Env.DEAD_LETTER_QUEUE_URL,
     Env.JOB_CONCURRENCY,
 }
-LEDGER_ACTIONS = {f"dynamodb:{action}" for action in ("DeleteItem", "GetItem", "PutItem", "UpdateItem")}
+COLLECTOR = {Env.STAGE, Env.LEDGER_TABLE, Env.TENANTS_TABLE, Env.RESULTS_BUCKET, Env.ALERTS_TOPIC}
+LEDGER_ACTIONS = {f"dynamodb:{action}" for action in ("BatchGetItem", "DeleteItem", "PutItem", "UpdateItem")}
 ADAPTER = {
     "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
     "AWS_LWA_INVOKE_MODE": "response_stream",
@@ -76,23 +82,26 @@ def test_each_function_is_told_what_it_reads_and_nothing_else(streaming: Templat
     assert buffered.environment("Router").keys() == ROUTER
     for template in (streaming, buffered):
         assert template.environment("Batch").keys() == BATCH
+        assert template.environment("Collector").keys() == COLLECTOR
 
 
 def test_the_code_reads_what_the_stack_sets() -> None:
     assert read_by(settings.Settings, settings.RouterSettings) == ROUTER
     assert read_by(settings.Settings, settings.BatchSettings) == BATCH
+    assert read_by(settings.CollectorSettings) == COLLECTOR
 
 
 def test_settings_accept_the_environment_of_the_stack(streaming: Template, buffered: Template) -> None:
     for template in (streaming, buffered):
         plain = {
             start: {name: value if isinstance(value, str) else "made-at-deploy" for name, value in found.items()}
-            for start in ("Router", "Batch")
+            for start in ("Router", "Batch", "Collector")
             for found in [template.environment(start)]
         }
         settings.Settings.read(plain["Router"])
         settings.RouterSettings.read(plain["Router"])
         settings.BatchSettings.read(plain["Batch"])
+        settings.CollectorSettings.read(plain["Collector"])
 
 
 def test_values_of_the_environment_come_from_the_config(streaming: Template, buffered: Template) -> None:
@@ -103,7 +112,7 @@ def test_values_of_the_environment_come_from_the_config(streaming: Template, buf
     assert off[Env.UPSTREAM_URL] == "http://127.0.0.1:9"
 
 
-@pytest.mark.parametrize("start", ["Router", "Batch"])
+@pytest.mark.parametrize("start", ["Router", "Batch", "Collector"])
 def test_functions_run_small_on_arm_with_a_log_of_limited_age(streaming: Template, start: str) -> None:
     function = streaming.only("AWS::Lambda::Function", start)
     assert (function["Runtime"], function["Architectures"], function["MemorySize"]) == ("python3.13", ["arm64"], 512)
@@ -114,25 +123,28 @@ def test_functions_run_small_on_arm_with_a_log_of_limited_age(streaming: Templat
 def test_calls_go_to_the_alias_live(streaming: Template) -> None:
     assert streaming.only("AWS::Lambda::Alias")["Name"] == "live"
     (alias,) = streaming.of_type("AWS::Lambda::Alias")
-    assert streaming.only("AWS::Lambda::Permission")["FunctionName"] == {"Ref": alias}
+    permissions = streaming.of_type("AWS::Lambda::Permission").values()
+    (gateway,) = [found for found in permissions if found["Principal"] == "apigateway.amazonaws.com"]
+    assert gateway["FunctionName"] == {"Ref": alias}
 
 
 def test_each_function_has_its_own_role(streaming: Template) -> None:
     roles = {json.dumps(function["Role"]) for function in streaming.of_type("AWS::Lambda::Function").values()}
-    assert len(roles) == 2
+    assert len(roles) == 3
     for role in streaming.of_type("AWS::IAM::Role").values():
         assert "Policies" not in role
 
 
 def test_no_action_has_a_wildcard_and_one_resource_has(streaming: Template, signed: Template) -> None:
     for template in (streaming, signed):
-        for start in ("Router", "Batch"):
+        for start in ("Router", "Batch", "Collector"):
             for statement in template.statements(start):
                 assert "*" not in json.dumps(statement["Action"]), statement
         assert not [found for found in template.statements("Router") if "*" in json.dumps(found["Resource"])]
-        (wild,) = [found for found in template.statements("Batch") if "*" in json.dumps(found["Resource"])]
-        assert wild["Action"] == ["s3:GetObject", "s3:PutObject"]
-        assert wild["Resource"]["Fn::Join"][1][1] == "/results/*"
+        for start, objects in (("Batch", "/results/*"), ("Collector", "/ledger/*")):
+            (wild,) = [found for found in template.statements(start) if "*" in json.dumps(found["Resource"])]
+            assert set(_list(wild["Action"])) <= {"s3:GetObject", "s3:PutObject"}
+            assert wild["Resource"]["Fn::Join"][1][1] == objects
 
 
 def allowed(template: Template, start: str, on: str) -> set[str]:
@@ -165,6 +177,12 @@ def _list(value: Any) -> list[Any]:
         ("Batch", "StorageResults", {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
         ("Batch", "QueueingDeadLetters", {"sqs:SendMessage"}),
         ("Batch", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
+        ("Collector", "StorageLabels", set()),
+        ("Collector", "StorageLedger", LEDGER_ACTIONS | {"dynamodb:Query"}),
+        ("Collector", "StorageTenants", {"dynamodb:Scan"}),
+        ("Collector", "StorageResults", {"s3:PutObject"}),
+        ("Collector", "MonitoringAlerts", {"sns:Publish"}),
+        ("Collector", "ClaudeAnthropicKey", set()),
     ],
 )
 def test_permissions_are_these(streaming: Template, start: str, on: str, actions: set[str]) -> None:
@@ -181,6 +199,20 @@ def test_batch_may_make_the_default_tenant_and_no_other(streaming: Template) -> 
     (statement,) = [found for found in streaming.statements("Batch") if "Condition" in found]
     assert statement["Action"] == "dynamodb:PutItem"
     assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["tenant#default"]}}
+
+
+def test_the_collector_is_called_every_minute_and_every_hour_and_a_failed_round_is_not_repeated(
+    streaming: Template,
+) -> None:
+    rules = streaming.of_type("AWS::Events::Rule").values()
+    told = {rule["ScheduleExpression"]: rule["Targets"][0] for rule in rules}
+    assert {schedule: json.loads(target["Input"]) for schedule, target in told.items()} == {
+        "rate(1 minute)": {"task": "minute"},
+        "cron(7 * * * ? *)": {"task": "hour"},
+    }
+    for target in told.values():
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] == 0
+        assert target["Arn"]["Fn::GetAtt"][0].startswith("Collector")
 
 
 def test_batch_drains_the_queue_job_by_job(streaming: Template) -> None:

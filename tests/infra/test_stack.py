@@ -25,7 +25,7 @@ CFN_LINT = (str(Path(sys.executable).parent / "cfn-lint"), "--ignore-checks", "W
         ("StorageLabels", [Table.LABELS_KEY], Table.TTL, False),
         ("StorageJobs", [Table.JOBS_KEY], Table.TTL, False),
         ("StorageTenants", [Table.TENANTS_KEY], None, True),
-        ("StorageLedger", [Table.LEDGER_PK, Table.LEDGER_SK], None, True),
+        ("StorageLedger", [Table.LEDGER_PK, Table.LEDGER_SK], Table.TTL, True),
     ],
 )
 def test_tables(streaming: Template, start: str, keys: list[str], ttl: str | None, recovery: bool) -> None:  # noqa: FBT001
@@ -68,13 +68,14 @@ def test_plain_http_is_denied(streaming: Template) -> None:
         assert [found["Condition"] for found in denied] == [{"Bool": {"aws:SecureTransport": "false"}}]
 
 
-def test_the_bucket_is_closed_encrypted_and_forgets(streaming: Template) -> None:
+def test_the_bucket_is_closed_encrypted_and_forgets_results_but_not_the_ledger(streaming: Template) -> None:
     bucket = streaming.only("AWS::S3::Bucket")
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
-    (lifecycle,) = bucket["LifecycleConfiguration"]["Rules"]
-    assert (lifecycle["ExpirationInDays"], lifecycle["Status"]) == (30, "Enabled")
+    rules = bucket["LifecycleConfiguration"]["Rules"]
+    (expiring,) = [rule for rule in rules if "ExpirationInDays" in rule]
+    assert (expiring["Prefix"], expiring["ExpirationInDays"], expiring["Status"]) == ("results/", 30, "Enabled")
 
 
 def test_outputs_are_those_of_the_contract(streaming: Template) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import boto3
@@ -46,6 +46,16 @@ class Aws:
             return await asyncio.to_thread(run)
         except (BotoCoreError, ClientError) as error:
             raise StoreError(f"{service}.{operation}: {error_code(error)}") from error
+
+    async def items(self, operation: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+        """The items of a DynamoDB `query` or `scan`, page after page; raises `StoreError`."""
+        while True:
+            reply = await self.call("dynamodb", operation, **arguments)
+            for item in reply["Items"]:
+                yield item
+            if "LastEvaluatedKey" not in reply:
+                return
+            arguments["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
 
 
 def error_code(error: BaseException | None) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from cost_router.adapters.ledger import row
+from cost_router.adapters.ledger_items import row
 from cost_router.contract import NAMESPACE, SERVICE_PREFIX, TIER_DIMENSION, Metric
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import dollars
-from cost_router.core.record import Record
+from cost_router.core.record import Collected, Record
 
 SERVER_ERROR = 500
 
@@ -48,6 +48,21 @@ class PowertoolsTelemetry:
             by_tier.add_metric(Metric.REQUESTS, MetricUnit.Count, 1)
             by_tier.add_metric(Metric.SPEND, MetricUnit.NoUnit, cost)
             by_tier.flush_metrics()
+
+    def collected(self, told: Collected) -> None:
+        """The collector has made a round."""
+        found: list[tuple[str, MetricUnit, Any]] = [
+            (Metric.SPEND_TODAY, MetricUnit.NoUnit, told.spend_today_usd),
+            (Metric.SPEND_MONTH, MetricUnit.NoUnit, told.spend_month_usd),
+            (Metric.SWEPT, MetricUnit.Count, told.swept or None),
+            (Metric.AMBIGUOUS, MetricUnit.Count, told.swept or None),
+            (Metric.BUDGET_STEPS, MetricUnit.Count, told.steps or None),
+        ]
+        metrics = self._metrics()
+        for name, unit, value in found:
+            if value is not None:
+                metrics.add_metric(name, unit, value)
+        metrics.flush_metrics()
 
     def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
         """Entries could not be written to the ledger: they go to the log, whole, and are counted."""
@@ -126,6 +141,7 @@ def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:
         Metric.FALLBACKS: record.fallback,
         Metric.RATE_LIMITS: record.rate_limits,
         Metric.AMBIGUOUS: record.ambiguous,
+        Metric.UNRESERVED: record.unreserved,
         Metric.ERRORS: record.status >= SERVER_ERROR,
         Metric.JOBS_DONE: record.outcome == "done",
         Metric.JOBS_FAILED: record.outcome == "failed",

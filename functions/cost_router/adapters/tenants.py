@@ -1,8 +1,8 @@
 """The `tenants` table: who a gateway key belongs to, and the tenant's policy.
 
 Items: `key#SHA256` -> tenant, disabled, disabled_after (epoch seconds); `tenant#NAME` -> label_key, floor, ceiling,
-tags, daily_budget_usd, disabled. What was read is kept for a minute, so a change takes effect within that time; a
-rotated key ends on the second.
+tags, daily_budget_usd, monthly_budget_usd, session_budget_usd, session_rpm, reads_account, disabled. What was read is
+kept for a minute, so a change takes effect within that time; a rotated key ends on the second.
 """
 
 import math
@@ -16,6 +16,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from cost_router.adapters.aws import Aws, error_code
 from cost_router.contract import DEFAULT_TENANT, DEFAULT_TENANT_KEY, Table
+from cost_router.core.budget import Limits
 from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.ports import Clock
 from cost_router.core.request import Tenant
@@ -59,6 +60,18 @@ class DynamoTenants:
             await self._make_default()
             tenant = await self._tenant(name)
         return self._remember(f"tenant#{name}", tenant)
+
+    async def limits(self) -> dict[str, Limits]:
+        """The limits of every tenant, by name; asked anew each time. Raises `StoreError` and `NotConfigured`."""
+        names = {"#pk": Table.TENANTS_KEY}
+        tenants = {"FilterExpression": "begins_with(#pk, :tenant)", "ExpressionAttributeNames": names}
+        values = {":tenant": {"S": "tenant#"}}
+        found = {}
+        async for item in self.aws.items("scan", TableName=self.table, ExpressionAttributeValues=values, **tenants):
+            row = {name: _read(value) for name, value in item.items()}
+            name = str(row[Table.TENANTS_KEY]).removeprefix("tenant#")
+            found[name] = _tenant(name, row).limits
+        return found
 
     async def _tenant(self, name: str) -> Tenant | None:
         item = await self._item(f"tenant#{name}")
@@ -112,7 +125,17 @@ def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
             floor=Tier.parse(item["floor"]) if item.get("floor") else None,
             ceiling=Tier.parse(item["ceiling"]) if item.get("ceiling") else None,
             tags={str(key): str(value) for key, value in (item.get("tags") or {}).items()},
-            daily_budget_usd=Decimal(item["daily_budget_usd"]) if item.get("daily_budget_usd") else None,
+            limits=Limits(
+                daily_usd=_dollars(item, "daily_budget_usd"),
+                monthly_usd=_dollars(item, "monthly_budget_usd"),
+                session_usd=_dollars(item, "session_budget_usd"),
+                session_per_minute=int(item["session_rpm"]) if item.get("session_rpm") else None,
+            ),
+            reads_account=bool(item.get("reads_account")),
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotConfigured(f"tenant {name!r} is not written as it should be: {error}") from error
+
+
+def _dollars(item: Mapping[str, Any], name: str) -> Decimal | None:
+    return Decimal(item[name]) if item.get(name) else None

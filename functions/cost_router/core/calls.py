@@ -1,27 +1,26 @@
 """One upstream call and its ledger entry: nothing calls Claude but through here."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 from cost_router.core import ledger, pricing
 from cost_router.core.backoff import wait_before
-from cost_router.core.budget import Reservation, Scope
-from cost_router.core.catalogue import Model
-from cost_router.core.errors import BudgetExhausted, DeadlinePassed, Failure, UpstreamError
-from cost_router.core.ledger import Entry, Trail
-from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply
-from cost_router.core.pricing import Usage
-from cost_router.core.record import Record
-from cost_router.core.request import Request
-from cost_router.core.words import Label
+from cost_router.core.budget import Reservation
+from cost_router.core.errors import CapExceeded, DeadlinePassed, Failure, NotCovered, StoreError, UpstreamError
+from cost_router.core.ledger import Entry
+from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply, Telemetry
+from cost_router.core.pricing import Usage, dollars
+from cost_router.core.trip import Call, Trip
 
 TOO_LATE: Final = "no answer came in time; what was spent is booked; longer work belongs on the jobs queue"
 SHORTEST_CALL: Final = 0.05  # seconds; with less than this left a call is not begun
+LEASE_MARGIN: Final = dt.timedelta(seconds=120)  # after a request's deadline, for booking; then its process is dead
+CAP: Final = "max-cost"  # the rule that a request's own cap is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +45,6 @@ QUEUED: Final = Patience(retries=1_000, failures=1, longest_wait=60.0, fall_back
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """What is asked of which model, and what for."""
-
-    model: Model
-    body: Mapping[str, Any]
-    headers: Mapping[str, str]
-    most_prompt_tokens: int
-    max_tokens: int
-    purpose: str
-    cause: str
-    label: Label | None
-    baseline: Model | None = None  # prices the same tokens for comparison; None when the call has no counterpart
-
-
-@dataclass(slots=True)
-class Trip:
-    """One request on its way: what was called so far, and what will be told about it."""
-
-    request: Request
-    record: Record
-    scopes: tuple[Scope, ...] = ()  # that the calls count for and that have a budget
-    trail: Trail = field(default_factory=Trail)
-    reservations: list[Reservation] = field(default_factory=list)
-    pending: list[asyncio.Task[None]] = field(default_factory=list)  # writes that nobody has to wait for before the end
-
-
-@dataclass(frozen=True, slots=True)
 class Caller:
     """Makes calls within a deadline and writes down what each one cost."""
 
@@ -80,6 +52,8 @@ class Caller:
     ledger: Ledger
     clock: Clock
     chance: Chance
+    telemetry: Telemetry
+    without_store: bool = False  # whether calls are made though the store of budgets cannot be reached
 
     async def persist(
         self, call: Call, trip: Trip, deadline: float, patience: Patience, *, each: float = math.inf
@@ -96,7 +70,7 @@ class Caller:
                 raise DeadlinePassed(TOO_LATE)
             try:
                 return await self.call(call, trip, min(deadline, self.clock.monotonic() + each))
-            except BudgetExhausted:
+            except NotCovered:
                 if met is None:
                     raise
                 raise met from None  # a budget ends the tries; the caller is told what Claude's answer was
@@ -114,77 +88,117 @@ class Caller:
         """Claude's reply; adds its entry to the trip.
 
         A call that may have been paid for without telling its usage is entered at its upper bound, flagged `ambiguous`.
-        Raises `DeadlinePassed` before a call that has no time left, `BudgetExhausted` before one that a budget does not
-        cover, `NoPrice`, and `UpstreamError`.
+        Raises `DeadlinePassed` before a call that has no time left, `NotCovered` before one that a budget or the
+        request's cap does not cover, `NoPrice`, `StoreError` and `UpstreamError`.
         """
-        left = deadline - self.clock.monotonic()
-        if left < SHORTEST_CALL:
+        if deadline - self.clock.monotonic() < SHORTEST_CALL:
             raise DeadlinePassed(TOO_LATE)
         at, began = self.clock.now(), self.clock.monotonic()
-        bound = pricing.upper_bound(
-            call.model, prompt_tokens=call.most_prompt_tokens, max_tokens=call.max_tokens, on=at.date()
-        )
-        await self._cover(trip, bound, at)
+        bound = call.bound(at.date())
+        await self.put_aside(bound, call, trip)
         try:
             reply = await self.claude.send(call.body, call.headers, deadline - self.clock.monotonic())
         except UpstreamError as error:
             trip.record.rate_limits += error.is_limit
             if error.maybe_billed:
-                self._enter_bound(call, trip, at, bound, error.request_id)
+                self._enter_bound(call, trip, at, bound, request_id=error.request_id)
             raise
         except asyncio.CancelledError:  # whoever waited has gone; Claude may have been working all the same
-            self._enter_bound(call, trip, at, bound, None)
+            self._enter_bound(call, trip, at, bound, ledger.ABANDONED)
             raise
         finally:
             if call.purpose == ledger.CLASSIFIER:  # of the last try: waiting for a limit is not the classifier's
                 trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
         cost = pricing.cost(call.model, reply.usage, on=at.date())
         baseline = pricing.cost(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
-        trip.trail.entries.append(self._entry(call, trip, at, reply.usage, cost, baseline, reply.request_id, ()))
+        known = {"usage": reply.usage, "baseline_usd": baseline, "upstream_request_id": reply.request_id}
+        trip.trail.entries.append(_entry(call, trip, at, cost, **known))
         return reply
 
-    async def _cover(self, trip: Trip, bound: Decimal, at: dt.datetime) -> None:
-        """Put aside what is missing to `bound`, when a budget is to hold; raises `BudgetExhausted` and `StoreError`."""
-        put_aside = sum((reservation.amount_usd for reservation in trip.reservations), Decimal(0))
-        missing = bound - max(Decimal(0), put_aside - trip.trail.bill.cost_usd)
-        if not trip.scopes or missing <= 0:
+    async def put_aside(self, amount: Decimal, call: Call, trip: Trip) -> None:
+        """Put aside what is missing to `amount`: the most that is still to be paid, `call` being its dearest part.
+
+        Every call has a reservation, with a budget or without: it is what is booked when this process dies in mid-call.
+        Raises `NotCovered`, and `StoreError` unless calls are to be made without the store.
+        """
+        cap = trip.request.hints.max_cost_usd
+        if cap is not None and trip.trail.bill.cost_usd + amount > cap:
+            raise over_cap(trip.trail.bill.cost_usd + amount, cap)
+        missing = amount - trip.aside_usd
+        if missing <= 0:
             return
-        number = len(trip.reservations)
-        reservation = Reservation(f"{trip.request.id}#{number}", at.date().isoformat(), missing, trip.scopes)
-        await self.ledger.reserve(reservation)
-        trip.reservations.append(reservation)
+        reservation = self._reservation(missing, call, trip)
+        trip.reservations.append(reservation)  # before it is made: it may be made although no reply tells so
+        try:
+            await _to_its_end(asyncio.ensure_future(self.ledger.reserve(reservation)))
+        except NotCovered:
+            trip.reservations.remove(reservation)
+            raise
+        except StoreError as error:
+            if not self.without_store:
+                raise
+            trip.record.unreserved += 1
+            self.telemetry.note("unreserved", request_id=trip.request.id, error=str(error))
 
-    def _enter_bound(self, call: Call, trip: Trip, at: dt.datetime, bound: Decimal, request_id: str | None) -> None:
-        trip.record.ambiguous += 1
-        flags = (ledger.AMBIGUOUS,)
-        trip.trail.entries.append(self._entry(call, trip, at, Usage(), bound, Decimal(0), request_id, flags))
-
-    @staticmethod
-    def _entry(  # noqa: PLR0913, PLR0917  the columns of a ledger row
-        call: Call,
-        trip: Trip,
-        at: dt.datetime,
-        usage: Usage,
-        cost: Decimal,
-        baseline: Decimal,
-        upstream_request_id: str | None,
-        flags: tuple[str, ...],
-    ) -> Entry:
-        request = trip.request
-        return Entry(
-            entry_id=f"{request.id}#{len(trip.trail.entries)}",
-            at=at,
-            request_id=request.id,
-            upstream_request_id=upstream_request_id,
-            tenant=request.tenant.name,
-            tags=request.tags,
-            label=call.label,
-            cause=call.cause,
-            tier=call.model.tier,
-            model=call.model.id,
-            purpose=call.purpose,
-            usage=usage,
-            cost_usd=cost,
-            baseline_usd=baseline,
-            flags=flags,
+    def _reservation(self, amount: Decimal, call: Call, trip: Trip) -> Reservation:
+        at, number = self.clock.now(), len(trip.reservations)
+        left = dt.timedelta(seconds=max(0.0, trip.request.deadline - self.clock.monotonic()))
+        id_ = f"{trip.request.id}#{number}"
+        lost = _entry(call, trip, at, amount, entry_id=id_, reservation=id_, flags=(ledger.AMBIGUOUS,))
+        return Reservation(
+            id=id_,
+            amount_usd=amount,
+            scopes=trip.scopes,
+            until=at + left + LEASE_MARGIN,
+            if_lost=lost,
+            pace=None if number else trip.pace,
         )
+
+    def _enter_bound(
+        self, call: Call, trip: Trip, at: dt.datetime, bound: Decimal, *flags: str, request_id: str | None = None
+    ) -> None:
+        trip.record.ambiguous += 1
+        known = {"upstream_request_id": request_id, "flags": (ledger.AMBIGUOUS, *flags)}
+        trip.trail.entries.append(_entry(call, trip, at, bound, **known))
+
+
+def over_cap(amount: Decimal, cap: Decimal) -> CapExceeded:
+    """The refusal of a request that may cost `amount` under a cap of its own."""
+    return CapExceeded(
+        CAP,
+        f"{CAP}: the request may cost up to ${dollars(amount)}, which is above its cap of ${dollars(cap)}; "
+        "accepted: a higher cap, a smaller max_tokens or a shorter prompt",
+    )
+
+
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Wait for a write, also when the waiting is cancelled: half a write that lands later would be nobody's."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _entry(call: Call, trip: Trip, at: dt.datetime, cost_usd: Decimal, **known: Any) -> Entry:
+    """The entry of a call; `known`: what is known beside its cost."""
+    request, held = trip.request, trip.reservations
+    entry = Entry(
+        entry_id=f"{request.id}#{len(trip.trail.entries)}",
+        at=at,
+        request_id=request.id,
+        upstream_request_id=None,
+        tenant=request.tenant.name,
+        tags=request.tags,
+        label=call.label,
+        cause=call.cause,
+        tier=call.model.tier,
+        model=call.model.id,
+        purpose=call.purpose,
+        usage=Usage(),
+        cost_usd=cost_usd,
+        baseline_usd=Decimal(0),
+        asked=request.model,
+        reservation=held[-1].id if held else None,
+    )
+    return dataclasses.replace(entry, **known)

@@ -8,7 +8,10 @@ RouterError
 ├── NotConfigured        the deployment lacks something that an operator has to supply, such as the Anthropic key
 ├── NoPrice              the catalogue has no price for the model on that day: refused, never free
 ├── RuleRefused          a policy forbids it: a ceiling below a floor
-│   └── BudgetExhausted  a daily budget does not cover the call
+│   └── NotCovered       the call may cost more than somebody allows
+│       ├── BudgetExhausted  a budget does not cover it
+│       ├── CapExceeded  it is above the request's own cap
+│       └── PaceExceeded the session makes more requests than its pace allows
 ├── DeadlinePassed       the request's own deadline would be missed
 └── UpstreamError        Claude answered with an error, or did not answer
 
@@ -75,8 +78,24 @@ class RuleRefused(RouterError):
         self.rule = rule
 
 
-class BudgetExhausted(RuleRefused):
-    """A daily budget does not cover the most that the call can cost."""
+class NotCovered(RuleRefused):
+    """The call may cost more than somebody allows; it is not made."""
+
+
+class BudgetExhausted(NotCovered):
+    """A budget does not cover the most that the call can cost."""
+
+
+class CapExceeded(NotCovered):
+    """The most that the request can cost is above the cap that came with it."""
+
+
+class PaceExceeded(NotCovered):
+    """A session makes more requests than its pace allows; `retry_after` is in seconds."""
+
+    def __init__(self, rule: str, message: str, retry_after: float) -> None:
+        super().__init__(rule, message)
+        self.retry_after = retry_after
 
 
 class DeadlinePassed(RouterError):

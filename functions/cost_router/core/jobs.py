@@ -14,6 +14,7 @@ from cost_router.core.errors import (
     InvalidRequest,
     NotConfigured,
     NotDelivered,
+    PaceExceeded,
     RouterError,
     StoreError,
     UpstreamError,
@@ -92,18 +93,24 @@ class JobRunner:
         except DeadlinePassed as error:
             # Nothing was lost while the job waited for its turn; a call given up on may have been paid for.
             return await self._count(job, error, record) if record.ambiguous else Deferred(self._wait(job, None))
-        except BudgetExhausted as error:  # the job waits for a larger budget or for tomorrow's
-            self.router.telemetry.note("budget_exhausted", job=job.id, rule=error.rule)
-            return Deferred(LONGEST_WAIT)
-        except NotConfigured as error:  # the operator's to mend; the jobs wait
-            self.router.telemetry.note("not_configured", error=str(error))
-            return Deferred(LONGEST_WAIT)
+        except (BudgetExhausted, NotConfigured, PaceExceeded) as error:
+            return self._put_off(job, error)
         except UpstreamError as error:
             return await self._upstream_failed(job, error, record)
         except RouterError as error:
             return await self.fail(job.group, job.custom_id, error, record)
         await self._deliver(job, succeeded(job.custom_id, answer))
         return Finished(failed=False)
+
+    def _put_off(self, job: Job, error: BudgetExhausted | NotConfigured | PaceExceeded) -> Deferred:
+        """Wait for the session's next minute, a larger budget, tomorrow's, or what an operator has to mend."""
+        if isinstance(error, PaceExceeded):
+            return Deferred(max(SHORTEST_WAIT, error.retry_after))
+        if isinstance(error, BudgetExhausted):
+            self.router.telemetry.note("budget_exhausted", job=job.id, rule=error.rule)
+        else:
+            self.router.telemetry.note("not_configured", error=str(error))
+        return Deferred(LONGEST_WAIT)
 
     async def _deliver(self, job: Job, result: Mapping[str, Any]) -> None:
         """Keep a result that was paid for, with patience; raises `NotDelivered`."""

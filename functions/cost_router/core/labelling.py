@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cost_router.core.ask import PROMPT_TOKENS_ADDED, Ask
-from cost_router.core.calls import Call, Caller, Patience, Trip
+from cost_router.core.calls import Caller, Patience
 from cost_router.core.catalogue import Model
 from cost_router.core.errors import DeadlinePassed, StoreError, UpstreamError
 from cost_router.core.ledger import CLASSIFIER
 from cost_router.core.ports import Chance, Clock, LabelStore, Telemetry
 from cost_router.core.request import Request
 from cost_router.core.rubric import ANSWER_TOKENS, Rubric, read_label
+from cost_router.core.trip import Call, Trip
 from cost_router.core.words import Label
 
 FALLBACK_LABEL: Final = Label.MODERATE
@@ -83,12 +84,12 @@ class Labeller:
         trip.record.cache = "hit" if found else "miss"
         return Labelled(found, "cache") if found else None
 
-    async def classify(self, trip: Trip, patience: Patience) -> Labelled:
-        """The label that the classifier gives, kept for the next time; fills the record's classifier fields.
+    async def classify(self, question: Call, trip: Trip, patience: Patience) -> Labelled:
+        """The label that `question` gets, kept for the next time; fills the record's classifier fields.
 
         Raises `UpstreamError` when a caller that has time meets a rate limit: waiting is cheaper than a wrong tier.
         """
-        label = await self._classify(trip, patience)
+        label = await self._classify(question, trip, patience)
         trip.record.classifier_failed = label is None
         if label is None:
             return Labelled(FALLBACK_LABEL, "default")
@@ -119,10 +120,10 @@ class Labeller:
         except StoreError as error:
             self.telemetry.note("label_store_failed", operation="put", error=str(error))
 
-    async def _classify(self, trip: Trip, patience: Patience) -> Label | None:
-        request = trip.request
+    def question(self, request: Request) -> Call:
+        """The classifier's call for a request."""
         body = self.rubric.question(request.ask, self.model, self.chance.token())
-        call = Call(
+        return Call(
             model=self.model,
             body=body,
             headers={},  # the caller's betas are not the classifier's
@@ -132,6 +133,9 @@ class Labeller:
             cause=CLASSIFIER,
             label=None,
         )
+
+    async def _classify(self, call: Call, trip: Trip, patience: Patience) -> Label | None:
+        request = trip.request
         try:
             if patience.fall_back:  # somebody is waiting: one attempt, with a deadline of its own
                 deadline = min(request.deadline, self.clock.monotonic() + self.deadline_seconds)

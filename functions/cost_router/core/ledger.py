@@ -1,5 +1,9 @@
-"""Ledger entries: one for every upstream call that may have been billed, never changed once written."""
+"""Ledger entries: one for every upstream call that may have been billed, never changed once written.
 
+What turns out to be wrong is not edited but reversed, as in any ledger: by an entry with the same figures, negative.
+"""
+
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +15,12 @@ from cost_router.core.words import Label, Tier
 
 ANSWER: Final = "answer"
 CLASSIFIER: Final = "classifier"
-AMBIGUOUS: Final = "ambiguous"  # flag: no usage came back, so the upper bound is booked
+ACCOUNT: Final = "account"  # the scope that every entry counts for
+# Flags.
+AMBIGUOUS: Final = "ambiguous"  # no usage came back, so the upper bound is booked
+ABANDONED: Final = "abandoned"  # whoever waited for the answer had gone
+SWEPT: Final = "swept"  # whoever made the call never told what became of it
+REVERSAL: Final = "reversal"  # takes back an entry that was swept too early
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,18 @@ class Entry:
     baseline_usd: Decimal
     processing: str = REALTIME
     flags: tuple[str, ...] = ()
+    asked: str = ""  # the model or tier that the caller named; `auto` when none
+    reservation: str | None = None  # id of the money that was put aside for the call
+
+    @property
+    def scopes(self) -> tuple[str, str]:
+        """The counters that it counts for."""
+        return ACCOUNT, f"tenant#{self.tenant}"
+
+    @property
+    def calls(self) -> int:
+        """How many calls it stands for: one, or minus one when it takes an entry back."""
+        return -1 if REVERSAL in self.flags else 1
 
     @property
     def day(self) -> str:
@@ -71,3 +92,15 @@ class Trail:
             ),
             baseline_usd=sum((entry.baseline_usd for entry in self.entries), Decimal(0)),
         )
+
+
+def swept(lost: Entry) -> Entry:
+    """What is booked for a reservation that nobody settled: all of it, for one ambiguous payment."""
+    return dataclasses.replace(lost, entry_id=f"{lost.entry_id}#{SWEPT}", flags=(AMBIGUOUS, SWEPT))
+
+
+def reversal(lost: Entry) -> Entry:
+    """What takes `swept(lost)` back when whoever made the call settles after all."""
+    return dataclasses.replace(
+        lost, entry_id=f"{lost.entry_id}#{REVERSAL}", cost_usd=-lost.cost_usd, flags=(AMBIGUOUS, REVERSAL)
+    )

@@ -1,14 +1,14 @@
 """What the rules need of the outside world. Adapters and the fakes of the tests have these shapes; nothing inherits."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cost_router.core.budget import Reservation, Scope, Standing
+from cost_router.core.budget import Alert, Limits, Reservation, Scope, Standing
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import Usage
-from cost_router.core.record import Record
+from cost_router.core.record import Collected, Record
 from cost_router.core.request import Tenant
 from cost_router.core.words import Label
 
@@ -45,19 +45,60 @@ class LabelStore(Protocol):
 
 
 class Ledger(Protocol):
-    """Entries, the counters that move with them, and money put aside."""
+    """Entries, the counters that move with them, and money put aside. All methods raise `StoreError`."""
 
-    async def standings(self, day: str, scopes: Sequence[Scope]) -> list[Standing]:
-        """How far each scope has come on the UTC day `YYYY-MM-DD`. Raises `StoreError`."""
+    async def standings(self, at: dt.datetime, scopes: Sequence[Scope]) -> list[Standing]:
+        """How far each scope has come in its day or month around `at`, UTC."""
 
     async def reserve(self, reservation: Reservation) -> None:
         """Put money aside under all scopes or none; the same again changes nothing.
 
-        Raises `BudgetExhausted` when a scope's budget does not cover it, and `StoreError`.
+        Raises `BudgetExhausted` when a scope's budget does not cover it, `PaceExceeded` when its session is too fast.
         """
 
     async def book(self, entries: Sequence[Entry], settled: Sequence[Reservation]) -> None:
-        """Write entries and counters and give back what was put aside, in one transaction; once. `StoreError`."""
+        """Write entries and counters and give back what was put aside, in one transaction; once.
+
+        What was swept meanwhile is reversed, so that no payment counts twice.
+        """
+
+
+class Reservations(Protocol):
+    """Money that is put aside, seen from outside the requests. Both methods raise `StoreError`."""
+
+    async def outstanding(self) -> list[Reservation]:
+        """All that is neither settled nor swept."""
+
+    async def sweep(self, reservation: Reservation) -> bool:
+        """Book it as spent, for one ambiguous payment; false when it has been settled meanwhile."""
+
+
+class Entries(Protocol):
+    """The ledger, read."""
+
+    def of(self, day: str) -> AsyncIterator[Entry]:
+        """The entries of a UTC day `YYYY-MM-DD`, in no order; iterating raises `StoreError`."""
+
+
+class Policies(Protocol):
+    """What tenants may spend."""
+
+    async def limits(self) -> Mapping[str, Limits]:
+        """The limits of every tenant, by name. Raises `StoreError`."""
+
+
+class Alerts(Protocol):
+    """Messages to the operators, each once. Raises `StoreError`."""
+
+    async def tell_once(self, alert: Alert, now: dt.datetime) -> bool:
+        """Send the alert unless it has been sent; whether it was sent now."""
+
+
+class Exports(Protocol):
+    """Days of the ledger as files."""
+
+    async def put(self, day: str, entries: AsyncIterator[Entry]) -> int:
+        """Write the file of a UTC day anew; gives how many entries it has. Raises `StoreError`."""
 
 
 class Tenants(Protocol):
@@ -92,6 +133,9 @@ class Telemetry(Protocol):
 
     def done(self, record: Record) -> None:
         """One request or job has ended."""
+
+    def collected(self, told: Collected) -> None:
+        """The collector has made a round."""
 
     def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
         """Entries could not be written to the ledger: they go to the log, whole, and are counted."""

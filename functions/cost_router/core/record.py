@@ -33,6 +33,17 @@ class Record:
     fallback: bool = False
     rate_limits: int = 0  # 429 and 529 answers met on the way
     ambiguous: int = 0  # calls booked at their upper bound
+    unreserved: int = 0  # calls made though nothing could be put aside for them
     upstream_request_id: str | None = None
     latency_ms: float = 0.0
     outcome: str | None = None  # of a job: "done", "failed", "deferred" or "already_done"
+
+
+@dataclass(slots=True)
+class Collected:
+    """What the collector has seen in one round; None where it could not look."""
+
+    spend_today_usd: Decimal | None = None  # of the account's UTC day
+    spend_month_usd: Decimal | None = None
+    swept: int = 0  # reservations booked as ambiguous payments
+    steps: int = 0  # steps of tenants' budgets that were reached

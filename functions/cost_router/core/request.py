@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from cost_router.core.ask import Ask
+from cost_router.core.budget import Limits
 from cost_router.core.words import Tier
 
 
@@ -18,7 +19,8 @@ class Tenant:
     floor: Tier | None = None
     ceiling: Tier | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    daily_budget_usd: Decimal | None = None
+    limits: Limits = field(default_factory=Limits)
+    reads_account: bool = False  # whether its keys may see what all tenants spend
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Hints:
     ceiling: Tier | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     cache: bool = True  # whether the label may come from, and go to, the label cache
+    session: str | None = None  # what the caller calls its conversation or agent run
+    max_cost_usd: Decimal | None = None  # the most that the whole request may cost
 
 
 @dataclass(frozen=True, slots=True)

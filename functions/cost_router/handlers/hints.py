@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from cost_router.core.errors import InvalidRequest, quoted
 from cost_router.core.request import Hints
 from cost_router.core.words import TIER_WORDS, Tier
 
-HINT_FIELDS: Final = ("floor", "ceiling", "tags", "cache")
+HINT_FIELDS: Final = ("floor", "ceiling", "tags", "cache", "session", "max_cost_usd")
 HEADER_PREFIX: Final = "x-router-"
+DOLLARS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 MOST_TAGS: Final = 10
 
@@ -25,11 +27,11 @@ def parse_hints(
         if name in HINT_FIELDS:
             found[name] = _READERS[name](f"router.{name}", value)
     for header, value in headers.items():
-        name = header.lower().removeprefix(HEADER_PREFIX)
-        if name == header.lower():
+        if not header.lower().startswith(HEADER_PREFIX):
             continue
+        name = header.lower().removeprefix(HEADER_PREFIX).replace("-", "_")
         if name not in HINT_FIELDS:
-            known = ", ".join(HEADER_PREFIX + field for field in HINT_FIELDS)
+            known = ", ".join(HEADER_PREFIX + field.replace("_", "-") for field in HINT_FIELDS)
             raise InvalidRequest(f"{header}: unknown; accepted: {known}")
         found[name] = _READERS[name](header.lower(), value)
     hints = Hints(**found)
@@ -69,9 +71,25 @@ def _switch(name: str, value: object) -> bool:
     raise InvalidRequest(f"{name}: {quoted(value)}; accepted: 'on', 'off'")
 
 
+def _name(name: str, value: object) -> str:
+    if isinstance(value, str) and NAME.fullmatch(value):
+        return value
+    raise InvalidRequest(f"{name}: {quoted(value)}; accepted: a name matching ^{NAME.pattern}$")
+
+
+def _dollars(name: str, value: object) -> Decimal:
+    """A decimal string, or a JSON number, whose shortest text is what the caller wrote."""
+    text = "" if isinstance(value, bool) else str(value)
+    if not DOLLARS.fullmatch(text) or not Decimal(text):
+        raise InvalidRequest(f"{name}: {quoted(value)}; accepted: US dollars above 0, such as 0.05")
+    return Decimal(text)
+
+
 _READERS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "floor": _tier,
     "ceiling": _tier,
     "tags": _tags,
     "cache": _switch,
+    "session": _name,
+    "max_cost_usd": _dollars,
 }

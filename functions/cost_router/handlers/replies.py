@@ -20,6 +20,8 @@ STATUSES: Final[Mapping[type[RouterError], int]] = {
     errors.NoPrice: 400,
     errors.RuleRefused: 429,
     errors.BudgetExhausted: 429,
+    errors.CapExceeded: 429,
+    errors.PaceExceeded: 429,
     errors.DeadlinePassed: 504,
 }
 NO_ANSWER: Final[Mapping[Failure, int]] = {Failure.TIMEOUT: 504, Failure.CONNECTION: 502}
@@ -65,7 +67,11 @@ def failed(error: RouterError, record: Record) -> Response:
         status = error.status or NO_ANSWER.get(error.failure, 502)
         request_id = error.request_id or request_id
         headers |= error.headers
-    if status >= SERVER_ERROR or isinstance(error, errors.RuleRefused | UpstreamError):
+    if isinstance(error, errors.RuleRefused):
+        headers["x-router-rule"] = error.rule
+    if isinstance(error, errors.PaceExceeded):
+        headers["retry-after"] = f"{error.retry_after:.0f}"
+    elif status >= SERVER_ERROR or isinstance(error, errors.RuleRefused | UpstreamError):
         # The router has tried what may be tried: a client that tries again multiplies the load.
         headers["x-should-retry"] = "false"
     record.status, record.error = status, str(body["error"].get("type"))

@@ -7,8 +7,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from cost_router.contract import Env
+from cost_router.core.budget import Ladder, Limits
 
 PROVIDERS: Final = ("anthropic", "aws")
+WITHOUT_STORE: Final = ("refuse", "allow")
 MOST_SECONDS: Final = 900.0  # Lambda's own limit
 MOST_DAYS: Final = 3_650.0
 MOST_DIGITS: Final = 12
@@ -32,7 +34,9 @@ class Settings:
     ledger_table: str
     tenants_table: str
     label_ttl: dt.timedelta
-    daily_budget_usd: Decimal | None
+    limits: Limits  # of the account, and of each session
+    ladder: Ladder
+    without_store: bool  # whether calls are made while the store of budgets cannot be reached
     classifier_deadline_seconds: float
 
     @classmethod
@@ -50,7 +54,14 @@ class Settings:
             ledger_table=_text(env, Env.LEDGER_TABLE),
             tenants_table=_text(env, Env.TENANTS_TABLE),
             label_ttl=dt.timedelta(days=_positive(env, Env.LABEL_TTL_DAYS, most=MOST_DAYS)),
-            daily_budget_usd=_dollars(env, Env.DAILY_BUDGET_USD),
+            limits=Limits(
+                daily_usd=_dollars(env, Env.DAILY_BUDGET_USD),
+                monthly_usd=_dollars(env, Env.MONTHLY_BUDGET_USD),
+                session_usd=_dollars(env, Env.SESSION_BUDGET_USD),
+                session_per_minute=_whole(env, Env.SESSION_RPM) if env.get(Env.SESSION_RPM) else None,
+            ),
+            ladder=_ladder(env, Env.LADDER),
+            without_store=_one_of(env, Env.WITHOUT_STORE, WITHOUT_STORE) == "allow",
             classifier_deadline_seconds=_positive(env, Env.CLASSIFIER_DEADLINE_SECONDS),
         )
 
@@ -93,6 +104,28 @@ class BatchSettings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    """What the collector function needs."""
+
+    stage: str
+    ledger_table: str
+    tenants_table: str
+    results_bucket: str
+    alerts_topic: str
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> "CollectorSettings":
+        """The settings in `env`; raises `BadSetting`."""
+        return cls(
+            stage=_text(env, Env.STAGE),
+            ledger_table=_text(env, Env.LEDGER_TABLE),
+            tenants_table=_text(env, Env.TENANTS_TABLE),
+            results_bucket=_text(env, Env.RESULTS_BUCKET),
+            alerts_topic=_text(env, Env.ALERTS_TOPIC),
+        )
+
+
 def _text(env: Mapping[str, str], name: str) -> str:
     value = env.get(name, "")
     if not value:
@@ -123,6 +156,19 @@ def _whole(env: Mapping[str, str], name: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS and int(value)):
         raise BadSetting(f"{name}={value!r}; accepted: a whole number of at least 1")
     return int(value)
+
+
+def _ladder(env: Mapping[str, str], name: str) -> Ladder:
+    """`80,95`: from which percent of a budget on sonnet, and from which on haiku is the highest tier."""
+    value = _text(env, name)
+    try:
+        sonnet, haiku = (Decimal(part) / 100 for part in value.split(","))
+        rising = 0 < sonnet < haiku < 1
+    except (InvalidOperation, ValueError):
+        rising = False
+    if not rising:
+        raise BadSetting(f"{name}={value!r}; accepted: two rising percentages below 100, such as 80,95")
+    return Ladder(sonnet, haiku)
 
 
 def _dollars(env: Mapping[str, str], name: str) -> Decimal | None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
+from cost_router.adapters.alerts import SnsAlerts
 from cost_router.adapters.attempts import DynamoAttempts
 from cost_router.adapters.aws import Aws
 from cost_router.adapters.claude import AnthropicClaude, ClientMaker
 from cost_router.adapters.clients import KeyedClient, SignedClient
+from cost_router.adapters.exports import S3Exports
 from cost_router.adapters.labels import DynamoLabels
 from cost_router.adapters.ledger import DynamoLedger
 from cost_router.adapters.queue import SqsQueue
@@ -20,12 +22,14 @@ from cost_router.adapters.telemetry import PowertoolsTelemetry
 from cost_router.adapters.tenants import DynamoTenants
 from cost_router.core.calls import Caller
 from cost_router.core.catalogue import Catalogue
+from cost_router.core.collecting import Collector
+from cost_router.core.deciding import Decider
 from cost_router.core.jobs import JobRunner
 from cost_router.core.labelling import Labeller, Memory
 from cost_router.core.ports import Chance, Claude, Clock, LabelStore, Ledger, Telemetry, Tenants
 from cost_router.core.router import Router
 from cost_router.core.rubric import Rubric
-from cost_router.handlers.settings import BatchSettings, Settings
+from cost_router.handlers.settings import BatchSettings, CollectorSettings, Settings
 
 MEMORY_TTL: Final = dt.timedelta(hours=1)  # the table knows when a label really expires
 
@@ -61,7 +65,7 @@ def router(settings: Settings, out: Outside) -> Router:
     """The router over an outside, real or not."""
     catalogue = Catalogue(data("catalogue.json"))
     lineup = catalogue.lineup(settings.lineup, data("lineups.json"))
-    caller = Caller(out.claude, out.ledger, out.clock, out.chance)
+    caller = Caller(out.claude, out.ledger, out.clock, out.chance, out.telemetry, settings.without_store)
     labeller = Labeller(
         caller=caller,
         store=out.labels,
@@ -73,16 +77,25 @@ def router(settings: Settings, out: Outside) -> Router:
         chance=out.chance,
         telemetry=out.telemetry,
     )
-    return Router(
+    decider = Decider(
         catalogue=catalogue,
         lineup=lineup,
         labeller=labeller,
         caller=caller,
         ledger=out.ledger,
         clock=out.clock,
+        telemetry=out.telemetry,
+        limits=settings.limits,
+        ladder=settings.ladder,
+    )
+    return Router(
+        lineup=lineup,
+        decider=decider,
+        caller=caller,
+        ledger=out.ledger,
+        clock=out.clock,
         chance=out.chance,
         telemetry=out.telemetry,
-        daily_budget_usd=settings.daily_budget_usd,
     )
 
 
@@ -94,6 +107,22 @@ def job_runner(settings: BatchSettings, the_router: Router, aws: Aws) -> JobRunn
         attempts=DynamoAttempts(aws, settings.jobs_table),
         clock=the_router.clock,
         chance=the_router.chance,
+    )
+
+
+def collector(settings: CollectorSettings, aws: Aws) -> Collector:
+    """The collector over the real outside."""
+    clock = SystemClock()
+    ledger = DynamoLedger(aws, settings.ledger_table, clock, SystemChance())
+    return Collector(
+        ledger=ledger,
+        reservations=ledger,
+        entries=ledger,
+        policies=DynamoTenants(aws, settings.tenants_table, clock),
+        alerts=SnsAlerts(aws, settings.ledger_table, settings.alerts_topic, f"claude-cost-router-{settings.stage}"),
+        exports=S3Exports(aws, settings.results_bucket),
+        clock=clock,
+        telemetry=PowertoolsTelemetry.make(settings.stage),
     )
 
 

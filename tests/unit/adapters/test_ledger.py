@@ -12,12 +12,13 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from cost_router.adapters.aws import Aws
-from cost_router.adapters.ledger import TRIES, DynamoLedger, row
+from cost_router.adapters.ledger import TRIES, DynamoLedger
+from cost_router.adapters.ledger_items import row
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.contract import Table
-from cost_router.core.budget import Reservation, Scope, Standing
-from cost_router.core.errors import BudgetExhausted, StoreError
-from cost_router.core.ledger import Entry
+from cost_router.core.budget import Pace, Period, Reservation, Scope, Standing
+from cost_router.core.errors import BudgetExhausted, PaceExceeded, StoreError
+from cost_router.core.ledger import Entry, reversal, swept
 from cost_router.core.pricing import Usage
 from cost_router.core.words import Label, Tier
 from tests.builders import NOW, FakeClock, FixedChance, run
@@ -38,6 +39,8 @@ ENTRY = Entry(
     usage=Usage(1, 2, 3, 4, 5),
     cost_usd=Decimal("0.000031"),
     baseline_usd=Decimal("0.00124"),
+    asked="auto",
+    reservation="req_1#0",
 )
 CLASSIFIED = dataclasses.replace(
     ENTRY,
@@ -103,6 +106,7 @@ def test_an_entry_is_kept_with_the_attributes_of_the_design(aws: Aws) -> None:
             "cause": "classifier",
             "tier": "haiku",
             "model": "claude-haiku-5-5",
+            "asked": "auto",
             "purpose": "answer",
             "processing": "realtime",
             "input_tokens": 1,
@@ -112,6 +116,7 @@ def test_an_entry_is_kept_with_the_attributes_of_the_design(aws: Aws) -> None:
             "output_tokens": 5,
             "cost_usd": Decimal("0.000031"),
             "baseline_usd": Decimal("0.00124"),
+            "reservation": "req_1#0",
             "flags": [],
         }
     }
@@ -166,7 +171,7 @@ def test_sixteen_bookings_at_once_all_land_once(aws: Aws) -> None:
 
 
 def spent(booked: DynamoLedger, day: str) -> Decimal:
-    (standing,) = run(booked.standings(day, [Scope("account", None)]))
+    (standing,) = run(booked.standings(dt.datetime.fromisoformat(f"{day}T12:00+00:00"), [Scope("account", None)]))
     return standing.spent_usd
 
 
@@ -259,16 +264,23 @@ def test_nothing_to_say_is_left_out_of_the_item(aws: Aws) -> None:
 
 # --- budgets
 
-DAY = "2026-11-23"
 LAST_DOLLAR = Scope("account", Decimal(1))
 
 
 def reservation(number: int, amount: str, *scopes: Scope) -> Reservation:
-    return Reservation(f"req_{number}#0", DAY, Decimal(amount), scopes or (LAST_DOLLAR,))
+    return reserved(number, amount, scopes or (LAST_DOLLAR,))
 
 
-def standing(booked: DynamoLedger, scope: Scope = LAST_DOLLAR) -> Standing:
-    (found,) = run(booked.standings(DAY, [scope]))
+def reserved(number: int, amount: str, scopes: tuple[Scope, ...], pace: Pace | None = None) -> Reservation:
+    id_, until = f"req_{number}#0", NOW + dt.timedelta(minutes=5)
+    lost = dataclasses.replace(
+        ENTRY, entry_id=id_, request_id=f"req_{number}", cost_usd=Decimal(amount), flags=("ambiguous",), usage=Usage()
+    )
+    return Reservation(id_, Decimal(amount), scopes, until, lost, pace)
+
+
+def standing(booked: DynamoLedger, scope: Scope = LAST_DOLLAR, at: dt.datetime = NOW) -> Standing:
+    (found,) = run(booked.standings(at, [scope]))
     return found
 
 
@@ -351,3 +363,111 @@ def test_what_is_put_aside_before_midnight_and_spent_after_it_counts_for_each_da
     run(booked.book([tomorrow], [aside]))
     assert standing(booked) == Standing(LAST_DOLLAR, Decimal(0), Decimal(0))
     assert spent(booked, "2026-11-24") == ENTRY.cost_usd
+
+
+# --- months, sessions, pace
+
+
+MONTH = Scope("account", Decimal(10), Period.MONTH)
+
+
+def test_counters_of_the_month_sum_its_days_and_a_monthly_budget_holds_over_them(aws: Aws) -> None:
+    booked = ledger(aws)
+    first, last = dt.datetime(2026, 11, 1, tzinfo=dt.UTC), dt.datetime(2026, 11, 30, 23, 59, 59, 999_999, dt.UTC)
+    for number, at in enumerate((first, last, dt.datetime(2026, 12, 1, tzinfo=dt.UTC))):
+        entry = dataclasses.replace(ENTRY, entry_id=f"req_{number}#9", at=at, cost_usd=Decimal(4), tenant=f"t{number}")
+        run(booked.book([entry], []))
+    assert standing(booked, MONTH) == Standing(MONTH, Decimal(8), Decimal(8))
+    assert counters(booked, "2026-11")["account"]["calls"] == 2
+    with pytest.raises(BudgetExhausted, match="budget:account-monthly"):
+        run(booked.reserve(reservation(1, "2.01", MONTH)))
+    run(booked.reserve(reservation(2, "2", MONTH)))
+
+
+def test_a_session_s_calls_count_for_it_until_they_expire(aws: Aws) -> None:
+    booked, session = ledger(aws), Scope("session#acme/loop", Decimal(1))
+    aside = reservation(1, "0.5", session)
+    run(booked.reserve(aside))
+    run(booked.book([ENTRY], [aside]))
+    assert standing(booked, session) == Standing(session, ENTRY.cost_usd, ENTRY.cost_usd)
+    kept = counters(booked)["session#acme/loop"]
+    assert kept[Table.TTL] > dt.datetime.now(dt.UTC).timestamp()
+    assert Table.TTL not in counters(booked)["account"]
+
+
+def test_a_session_makes_as_many_requests_a_minute_as_its_pace_allows_however_many_come_at_once(aws: Aws) -> None:
+    booked, pace = ledger(aws), Pace("session#acme/loop", 5)
+
+    async def one(number: int) -> bool:
+        try:
+            await booked.reserve(reserved(number, "0.1", (), pace))
+        except PaceExceeded:
+            return False
+        return True
+
+    async def all_of_them() -> list[bool]:
+        return await asyncio.gather(*(one(number) for number in range(16)))
+
+    assert sum(run(all_of_them())) == 5
+    assert len(run(booked.outstanding())) == 5, "what is refused puts nothing aside"
+
+
+# --- sweeping
+
+
+def test_a_reservation_is_read_back_as_it_was_made_but_for_the_limits(aws: Aws) -> None:
+    booked = ledger(aws)
+    aside = reservation(1, "0.5", LAST_DOLLAR, MONTH)
+    run(booked.reserve(aside))
+    unlimited = tuple(dataclasses.replace(scope, limit_usd=None) for scope in aside.scopes)
+    assert run(booked.outstanding()) == [dataclasses.replace(aside, scopes=unlimited)]
+
+
+def test_what_is_swept_is_booked_once_as_ambiguous_at_its_upper_bound(aws: Aws) -> None:
+    booked, aside = ledger(aws), reservation(1, "0.5")
+    run(booked.reserve(aside))
+    (found,) = run(booked.outstanding())
+    assert [run(booked.sweep(found)) for _ in range(3)] == [True, False, False]
+    (item,) = items(booked, "entries#2026-11-23").values()
+    assert (item["entry_id"], item["flags"], item["cost_usd"]) == (
+        "req_1#0#swept",
+        ["ambiguous", "swept"],
+        Decimal("0.5"),
+    )
+    assert standing(booked) == Standing(LAST_DOLLAR, Decimal("0.5"), Decimal("0.5"))
+    assert run(booked.outstanding()) == []
+
+
+def test_what_was_settled_is_not_swept(aws: Aws) -> None:
+    booked, aside = ledger(aws), reservation(1, "0.5")
+    run(booked.reserve(aside))
+    (found,) = run(booked.outstanding())
+    run(booked.book([ENTRY], [aside]))
+    assert not run(booked.sweep(found))
+    assert standing(booked) == Standing(LAST_DOLLAR, ENTRY.cost_usd, ENTRY.cost_usd)
+
+
+@pytest.mark.parametrize("paid", [[ENTRY], []])
+def test_settling_what_was_swept_reverses_it_once(aws: Aws, paid: list[Entry]) -> None:
+    booked, aside = ledger(aws), reservation(1, "0.5")
+    run(booked.reserve(aside))
+    run(booked.sweep(run(booked.outstanding())[0]))
+    for _ in range(3):
+        run(booked.book(paid, [aside]))
+    spent_in_the_end = sum((entry.cost_usd for entry in paid), Decimal(0))
+    assert standing(booked) == Standing(LAST_DOLLAR, spent_in_the_end, spent_in_the_end)
+    lost = aside.if_lost
+    expected = {swept(lost).entry_id, reversal(lost).entry_id, *(entry.entry_id for entry in paid)}
+    assert set(items(booked, "entries#2026-11-23")) == expected
+    assert counters(booked)["account"]["calls"] == len(paid)
+
+
+def test_settling_many_of_which_one_was_swept_gives_the_others_back(aws: Aws) -> None:
+    booked = ledger(aws)
+    asides = [reservation(number, "0.2") for number in range(3)]
+    for aside in asides:
+        run(booked.reserve(aside))
+    run(booked.sweep(run(booked.outstanding())[1]))
+    run(booked.book([ENTRY], asides))
+    assert standing(booked) == Standing(LAST_DOLLAR, ENTRY.cost_usd, ENTRY.cost_usd)
+    assert run(booked.outstanding()) == []

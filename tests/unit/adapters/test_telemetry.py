@@ -12,7 +12,7 @@ from cost_router.contract import NAMESPACE, Metric
 from cost_router.core.errors import StoreError
 from cost_router.core.ledger import Bill
 from cost_router.core.pricing import Usage
-from cost_router.core.record import Record
+from cost_router.core.record import Collected, Record
 from cost_router.core.words import Label, Tier
 from tests.unit.adapters.test_ledger import CLASSIFIED, ENTRY
 
@@ -24,6 +24,7 @@ FULL = {
     "usage": Usage(1, 2, 3, 4, 5),
     "bill": Bill(Decimal("0.000031"), Decimal("0.0000000001"), Decimal("0.00124")),
     "spend_today_usd": Decimal("1.5"),
+    "unreserved": 1,
     "cache": "hit",
     "classifier_ms": 12.34,
     "classifier_failed": True,
@@ -74,6 +75,7 @@ def test_the_metrics_emitted_are_exactly_those_of_the_contract(capsys: pytest.Ca
     for outcome in ("done", "failed", "deferred"):
         telemetry.done(record(kind="job", outcome=outcome))
     telemetry.unbooked([ENTRY], StoreError("dynamodb: down"))
+    telemetry.collected(Collected(Decimal(1), Decimal(2), swept=3, steps=4))
     _, emf = lines(capsys)
     assert set().union(*map(metrics, emf)) == contract()
 
@@ -93,6 +95,7 @@ def test_the_values_of_one_request(capsys: pytest.CaptureFixture[str]) -> None:
         "Fallbacks": 1.0,
         "RateLimits": 2.0,
         "AmbiguousPayments": 1.0,
+        "UnreservedCalls": 1.0,
         "RequestLatency": 56.78,
     }
     assert dimensions(whole) == {"service"}
@@ -100,6 +103,21 @@ def test_the_values_of_one_request(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(metrics(by_tier)) == {"Requests", "SpendUSD"}
     assert dimensions(by_tier) == {"service", "tier"}
     assert by_tier["tier"] == "haiku"
+
+
+def test_a_round_of_the_collector_tells_its_gauges_and_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
+    telemetry.collected(Collected(Decimal("1.5"), Decimal(20), swept=3, steps=1))
+    telemetry.collected(Collected(Decimal(0), Decimal(20)))
+    _, (found, quiet) = lines(capsys)
+    assert metrics(found) == {
+        "SpendTodayUSD": 1.5,
+        "SpendThisMonthUSD": 20.0,
+        "SweptReservations": 3.0,
+        "AmbiguousPayments": 3.0,
+        "BudgetSteps": 1.0,
+    }
+    assert metrics(quiet) == {"SpendTodayUSD": 0.0, "SpendThisMonthUSD": 20.0}
 
 
 def test_counts_of_zero_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,9 @@ def perform(
     receive_count: int = 1,
     seconds: float = 800.0,
     model: str = "auto",
+    id_: str = "req_1",
 ) -> tuple[Finished | Deferred, Record]:
-    request = world.request(model=model, deadline=world.clock.monotonic() + seconds)
+    request = world.request(model=model, deadline=world.clock.monotonic() + seconds, id_=id_)
     told = record()
     return run(world.runner.run(Job("nightly", "job-1", request, receive_count, answer_by), told)), told
 
@@ -105,7 +106,7 @@ def test_the_fifth_server_failure_fails_the_job(failure: UpstreamError) -> None:
 def test_a_job_whose_calls_never_end_is_not_paid_for_for_ever() -> None:
     world = World()
     world.claude.takes = 10_000.0
-    outcomes = [perform(world, model="opus")[0] for _ in range(5)]
+    outcomes = [perform(world, model="opus", id_=f"req_{number}")[0] for number in range(5)]
     assert outcomes[-1] == Finished(failed=True)
     assert len(world.ledger.entries) == 5
     assert result(world)["result"]["error"]["error"]["type"] == "timeout_error"  # type: ignore[index]

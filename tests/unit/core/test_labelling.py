@@ -6,13 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from cost_router.core.calls import INTERACTIVE, QUEUED, Patience, Trip
+from cost_router.core.calls import INTERACTIVE, QUEUED, Patience
 from cost_router.core.errors import Failure, UpstreamError
 from cost_router.core.labelling import Labelled, Memory, cache_key, normalised
 from cost_router.core.ledger import CLASSIFIER
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Record
 from cost_router.core.request import Hints, Request
+from cost_router.core.trip import Trip
 from cost_router.core.words import Label
 from tests.builders import NOW, World, failing, limited, record, rejected, reply, request, run, tenant
 
@@ -25,8 +26,9 @@ def label(world: World, asked: Request | None = None, patience: Patience = INTER
     trip = Trip(asked or world.request(), record())
 
     async def find() -> Labelled:
-        labeller = world.router.labeller
-        found = await labeller.look_up(trip) or await labeller.classify(trip, patience)
+        labeller = world.router.decider.labeller
+        question = labeller.question(trip.request)
+        found = await labeller.look_up(trip) or await labeller.classify(question, trip, patience)
         for task in trip.pending:
             await task
         return found
@@ -181,7 +183,8 @@ def test_the_classifier_does_not_get_the_headers_of_the_caller() -> None:
 def test_the_classifier_call_is_entered_as_one() -> None:
     world = World()
     trip = Trip(world.request(), record())
-    run(world.router.labeller.classify(trip, INTERACTIVE))
+    labeller = world.router.decider.labeller
+    run(labeller.classify(labeller.question(trip.request), trip, INTERACTIVE))
     (entry,) = trip.trail.entries
     assert (entry.purpose, entry.model, entry.label, entry.baseline_usd) == (
         CLASSIFIER,

@@ -18,7 +18,7 @@ from cost_router.core.errors import (
     UnknownModel,
     UpstreamError,
 )
-from cost_router.core.ledger import AMBIGUOUS, ANSWER, CLASSIFIER
+from cost_router.core.ledger import ABANDONED, AMBIGUOUS, ANSWER, CLASSIFIER
 from cost_router.core.pricing import Usage
 from cost_router.core.request import Hints
 from cost_router.core.router import Answer
@@ -308,7 +308,7 @@ def test_a_call_whose_caller_has_gone_is_booked_at_its_bound() -> None:
     world = World(script=[asyncio.CancelledError()])
     with pytest.raises(asyncio.CancelledError):
         answer(world, model="sonnet")
-    assert [entry.flags for entry in world.ledger.entries] == [(AMBIGUOUS,)]
+    assert [entry.flags for entry in world.ledger.entries] == [(AMBIGUOUS, ABANDONED)]
 
 
 def test_a_ledger_failure_puts_the_entries_in_the_log_and_the_answer_is_given() -> None:
@@ -317,7 +317,7 @@ def test_a_ledger_failure_puts_the_entries_in_the_log_and_the_answer_is_given() 
     found = answer(world)
     assert found.reply.message["content"][0]["text"] == "the answer"
     assert [entry.purpose for entry in world.telemetry.lost] == [CLASSIFIER, ANSWER]
-    assert found.remaining_usd is None
+    assert list(world.ledger.open) == ["req_1#0"], "it is swept when its time is up"
 
 
 def test_a_counter_that_cannot_be_read_costs_the_gauge_only() -> None:

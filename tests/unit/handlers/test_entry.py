@@ -88,7 +88,7 @@ assert callable(entry.handler) and gc.isenabled()
 """
 
 
-@pytest.mark.parametrize("name", ["router", "batch"])
+@pytest.mark.parametrize("name", ["router", "batch", "collector"])
 def test_importing_an_entrance_opens_no_socket(name: str) -> None:
     found = in_its_own_process(NO_SOCKETS.format(name=name))
     assert found.returncode == 0, found.stderr

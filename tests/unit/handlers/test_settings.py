@@ -6,19 +6,23 @@ from decimal import Decimal
 import pytest
 
 from cost_router.contract import Env
-from cost_router.handlers.settings import BadSetting, BatchSettings, RouterSettings, Settings
+from cost_router.core.budget import Ladder, Limits
+from cost_router.handlers.settings import BadSetting, BatchSettings, CollectorSettings, RouterSettings, Settings
 from tests.builders import ENV
 
 
 def read(**changes: str) -> tuple[Settings, RouterSettings, BatchSettings]:
     env = {**ENV, **changes}
+    CollectorSettings.read(env)
     return Settings.read(env), RouterSettings.read(env), BatchSettings.read(env)
 
 
 def test_good_settings_are_typed() -> None:
     settings, router, batch = read()
     assert settings.label_ttl == dt.timedelta(days=7)
-    assert settings.daily_budget_usd == Decimal(10)
+    assert settings.limits == Limits(daily_usd=Decimal(10))
+    assert settings.ladder == Ladder(Decimal("0.8"), Decimal("0.95"))
+    assert not settings.without_store
     assert settings.classifier_deadline_seconds == 3.0
     assert settings.upstream_url is None
     assert (router.deadline_seconds, router.max_body_bytes) == (25.0, 1_000_000)
@@ -26,7 +30,29 @@ def test_good_settings_are_typed() -> None:
 
 
 def test_no_budget_is_a_budget_setting_left_empty() -> None:
-    assert read(**{Env.DAILY_BUDGET_USD: ""})[0].daily_budget_usd is None
+    assert read(**{Env.DAILY_BUDGET_USD: ""})[0].limits == Limits()
+
+
+def test_every_limit_has_its_setting() -> None:
+    settings, *_ = read(
+        **{
+            Env.DAILY_BUDGET_USD: "1",
+            Env.MONTHLY_BUDGET_USD: "20",
+            Env.SESSION_BUDGET_USD: "0.5",
+            Env.SESSION_RPM: "30",
+            Env.LADDER: "70,90.5",
+            Env.WITHOUT_STORE: "allow",
+        }
+    )
+    assert settings.limits == Limits(Decimal(1), Decimal(20), Decimal("0.5"), 30)
+    assert settings.ladder == Ladder(Decimal("0.7"), Decimal("0.905"))
+    assert settings.without_store
+
+
+@pytest.mark.parametrize("value", ["80", "95,80", "80,100", "0,95", "eighty,95", "80,95,99", "nan,95"])
+def test_a_ladder_that_does_not_rise_is_refused_by_value(value: str) -> None:
+    with pytest.raises(BadSetting, match=f"COST_ROUTER_LADDER='{value}'; accepted: two rising percentages"):
+        read(**{Env.LADDER: value})
 
 
 def test_provider_aws_needs_a_workspace_and_no_secret() -> None:

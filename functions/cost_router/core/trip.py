@@ -1,0 +1,56 @@
+"""One request on its way to Claude: what is to be called, and what has been called and put aside so far."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from cost_router.core import pricing
+from cost_router.core.budget import Pace, Reservation, Scope, Standing
+from cost_router.core.catalogue import Model
+from cost_router.core.ledger import Trail
+from cost_router.core.record import Record
+from cost_router.core.request import Request
+from cost_router.core.words import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of which model, and what for."""
+
+    model: Model
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    most_prompt_tokens: int
+    max_tokens: int
+    purpose: str
+    cause: str
+    label: Label | None
+    baseline: Model | None = None  # prices the same tokens for comparison; None when the call has no counterpart
+
+    def bound(self, on: dt.date) -> Decimal:
+        """The most that the call can cost on that day, in US dollars; raises `NoPrice`."""
+        return pricing.upper_bound(self.model, prompt_tokens=self.most_prompt_tokens, max_tokens=self.max_tokens, on=on)
+
+
+@dataclass(slots=True)
+class Trip:
+    """One request on its way: what was called so far, and what will be told about it."""
+
+    request: Request
+    record: Record
+    scopes: tuple[Scope, ...] = ()  # that the calls count for and that have a budget
+    pace: Pace | None = None  # of its session
+    standings: list[Standing] = field(default_factory=list)  # as they were when the request came
+    day: str = ""  # UTC day that they are of
+    trail: Trail = field(default_factory=Trail)
+    reservations: list[Reservation] = field(default_factory=list)
+    pending: list[asyncio.Task[None]] = field(default_factory=list)  # writes that nobody has to wait for before the end
+
+    @property
+    def aside_usd(self) -> Decimal:
+        """What is put aside and not used up yet."""
+        put_aside = sum((reservation.amount_usd for reservation in self.reservations), Decimal(0))
+        return max(Decimal(0), put_aside - self.trail.bill.cost_usd)
