@@ -1,7 +1,7 @@
 """What the rules need of the outside world. Adapters and the fakes of the tests have these shapes; nothing inherits."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from cost_router.core.ledger import Entry
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Record
 from cost_router.core.request import Tenant
+from cost_router.core.statement import Statement
 from cost_router.core.words import Label
 
 
@@ -58,6 +59,20 @@ class Ledger(Protocol):
 
     async def book(self, entries: Sequence[Entry], settled: Sequence[Reservation]) -> None:
         """Write entries and counters and give back what was put aside, in one transaction; once. `StoreError`."""
+
+
+class LedgerReader(Protocol):
+    """Entries, read back."""
+
+    def entries(self, day: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Every entry of the UTC day `YYYY-MM-DD`, with the attributes of DESIGN section 8. Raises `StoreError`."""
+
+
+class ProviderBill(Protocol):
+    """The provider's own account of what was used and what it costs."""
+
+    async def statement(self, day: dt.date) -> Statement:
+        """The UTC day, by model and processing. Raises `StoreError`, and `NotConfigured` when the key is refused."""
 
 
 class Tenants(Protocol):
