@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cost_router.adapters.claude import read_usage
 from cost_router.core.ledger import AMBIGUOUS
 from cost_router.core.statement import BUCKETS
 from infra.operate.report import Row
@@ -68,6 +67,18 @@ def match(day: dt.date, entries: Iterable[Row], calls: Iterable[Call]) -> Matchi
     )
 
 
+def names_of(matching: Matching) -> Sequence[str]:
+    """One sentence for each call that is not the same in both."""
+    ledger = [f"only in the ledger: {_told(_entry(row))}" for row in matching.only_in_ledger]
+    meter = [f"only in the meter: {_told(_call(call))}" for call in matching.only_in_meter]
+    other = [
+        f"not the same in both: {_told(_entry(row))}, {_booked(row)}; metered as {call['model']} {call['processing']}, "
+        f"{_metered(call)}"
+        for row, call in matching.different
+    ]
+    return [*ledger, *meter, *other]
+
+
 def _take(left: Mapping[str, list[Call]], entry: Row) -> Call | None:
     """The call that an entry names, taken out of those that are left; of several, one that is equal."""
     found = left.get(str(entry.get("upstream_request_id")), [])
@@ -99,9 +110,25 @@ def _apart(entry: Row, call: Call) -> dt.timedelta:
 
 
 def _equal(entry: Row, call: Call) -> bool:
-    usage = read_usage(call["usage"])
-    tokens = all(int(entry[name]) == getattr(usage, name) for name in BUCKETS.values())
-    return tokens and (entry["model"], entry["processing"]) == (call["model"], call["processing"])
+    same = (entry["model"], entry["processing"]) == (call["model"], call["processing"])
+    return same and _booked(entry) == _metered(call)
+
+
+def _booked(entry: Row) -> tuple[int, ...]:
+    return tuple(int(entry[name]) for name in BUCKETS.values())
+
+
+def _metered(call: Call) -> tuple[int, ...]:
+    """Tokens in the order of `BUCKETS`: read here, not by the code that read them for the ledger."""
+    usage = call["usage"]
+    written = usage["cache_creation"]
+    return (
+        usage["input_tokens"],
+        usage["cache_read_input_tokens"],
+        written["ephemeral_5m_input_tokens"],
+        written["ephemeral_1h_input_tokens"],
+        usage["output_tokens"],
+    )
 
 
 def _entry(entry: Row) -> dict[str, Any]:
@@ -113,25 +140,5 @@ def _call(call: Call) -> dict[str, Any]:
     return {name: call[name] for name in ("request_id", "at", "model", "purpose", "usage")}
 
 
-def names_of(matching: Matching) -> Sequence[str]:
-    """One sentence for each call that is not the same in both."""
-    ledger = [f"only in the ledger: {_told(_entry(row))}" for row in matching.only_in_ledger]
-    meter = [f"only in the meter: {_told(_call(call))}" for call in matching.only_in_meter]
-    other = [
-        f"not the same in both: {_told(_entry(row))} {_counts(row)}; metered as {call['model']} {_counts_of(call)}"
-        for row, call in matching.different
-    ]
-    return [*ledger, *meter, *other]
-
-
 def _told(row: Mapping[str, Any]) -> str:
     return f"{row.get('entry_id') or row['request_id']} ({row['purpose']} by {row['model']} at {row['at']})"
-
-
-def _counts(entry: Row) -> str:
-    return "/".join(str(entry[name]) for name in BUCKETS.values())
-
-
-def _counts_of(call: Call) -> str:
-    usage = read_usage(call["usage"])
-    return "/".join(str(getattr(usage, name)) for name in BUCKETS.values())

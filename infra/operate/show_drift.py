@@ -40,7 +40,7 @@ def _add(table: Table, line: Line) -> None:
             table.add_row(name, part.bucket, *_cells(part), "")
             name = Text()
     if line.ambiguous_calls:
-        table.add_row(name, f"ambiguous, {line.ambiguous_calls} calls", *[""] * 3, usd(line.ambiguous_usd), *[""] * 3)
+        table.add_row(name, f"ambiguous ({line.ambiguous_calls})", *[""] * 3, usd(line.ambiguous_usd), *[""] * 3)
         name = Text()
     ours = line.booked_usd + line.ambiguous_usd
     sums = (usd(ours), _usd(line.billed_usd), _usd(line.difference_usd), _usd(line.unexplained_usd))

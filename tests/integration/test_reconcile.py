@@ -98,7 +98,7 @@ def test_books_agree_with_the_bill_also_with_caches_and_an_ambiguous_payment(
 @pytest.mark.usefixtures("traffic")
 def test_the_table_says_the_same_in_words(folder: Path) -> None:
     printed = command("reconcile", cwd=folder)
-    for said in (HAIKU, "cache_write_5m", "ambiguous, 1 calls", "Unexplained drift: $0.000000", "The books agree."):
+    for said in (HAIKU, "cache_write_5m", "ambiguous (1)", "Unexplained drift: $0.000000", "The books agree."):
         assert said in printed
     assert "simulated" in printed
     assert "may be on its way" in printed
