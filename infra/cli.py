@@ -13,6 +13,7 @@ from infra.operate.page import write_page
 from infra.operate.show import print_report
 from infra.operate.target import STACK_FILE, find_target
 from infra.operate.tenants import KeyProblem
+from infra.reconcile_cli import reconcile
 from infra.terminal import AsJson, SendFailed, Stack, console, says_what_is_wrong
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="Claude Cost Router: deploy, call, watch.",
 )
 app.add_typer(keys_app, name="keys")
+app.command("reconcile")(reconcile)
 
 
 @app.command()

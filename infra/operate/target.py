@@ -31,6 +31,8 @@ class Target:
     region: str | None
     endpoint_url: str | None = None
     gateway_key: str | None = None
+    upstream_url: str | None = None  # of the Claude API, where it is not the SDK's own
+    meter_url: str | None = None  # of the stand-in, where it is Claude
 
     def client(self, service: str) -> Any:
         """A boto3 client in the deployment's account and region."""
@@ -64,6 +66,8 @@ def local_target(description: Mapping[str, Any]) -> Target:
         region=description["region"],
         endpoint_url=description["aws_endpoint_url"],
         gateway_key=description["gateway_key"],
+        upstream_url=description["upstream_url"],
+        meter_url=description["meter_url"],
     )
 
 

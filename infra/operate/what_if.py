@@ -31,7 +31,7 @@ def named_lineup(name: str) -> Lineup:
     lineups = _data("lineups.json")
     if name not in lineups:
         raise BadReport(f"lineup {name!r}; accepted: {', '.join(lineups)}")
-    return _catalogue().lineup(name, lineups)
+    return shipped_catalogue().lineup(name, lineups)
 
 
 def against(entries: Iterable[Row], baseline: str, lineup: Lineup) -> list[Row]:
@@ -95,7 +95,7 @@ def _what_if_notes(entries: list[Row], serving: Callable[[Row], Model], name: st
 def _counted_otherwise(entries: Iterable[Row], serving: Callable[[Row], Model]) -> dict[tuple[str, str], int]:
     """How many calls with tokens were counted by another tokenizer than their new model's, by both tokenizers."""
     found: dict[tuple[str, str], int] = {}
-    catalogue = _catalogue()
+    catalogue = shipped_catalogue()
     for entry in entries:
         try:
             pair = catalogue.model(entry["model"]).tokenizer, serving(entry).tokenizer
@@ -116,7 +116,8 @@ def _price(entry: Row, model: Model) -> Decimal:
 
 
 @cache
-def _catalogue() -> Catalogue:
+def shipped_catalogue() -> Catalogue:
+    """The catalogue that is deployed with this version."""
     return Catalogue(_data("catalogue.json"))
 
 

@@ -10,6 +10,7 @@ from cost_router.core.ledger import Entry
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Collected, Record
 from cost_router.core.request import Tenant
+from cost_router.core.statement import Statement
 from cost_router.core.words import Label
 
 
@@ -99,6 +100,20 @@ class Exports(Protocol):
 
     async def put(self, day: str, entries: AsyncIterator[Entry]) -> int:
         """Write the file of a UTC day anew; gives how many entries it has. Raises `StoreError`."""
+
+
+class LedgerReader(Protocol):
+    """Entries, read back."""
+
+    def entries(self, day: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Every entry of the UTC day `YYYY-MM-DD`, with the attributes of DESIGN section 8. Raises `StoreError`."""
+
+
+class ProviderBill(Protocol):
+    """The provider's own account of what was used and what it costs."""
+
+    async def statement(self, day: dt.date) -> Statement:
+        """The UTC day, by model and processing. Raises `StoreError`, and `NotConfigured` when the key is refused."""
 
 
 class Tenants(Protocol):

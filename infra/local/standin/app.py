@@ -4,6 +4,7 @@ Every response carries `request-id` and `x-stand-in: simulated`, so that nobody 
 """
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -17,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from infra.local.standin import intake, replies, validation
+from infra.local.standin import intake, replies, report_query, reports, validation
 from infra.local.standin.errors import ApiError, invalid
 from infra.local.standin.ids import random_id
 from infra.local.standin.models import MODELS, Model, find
@@ -39,6 +40,8 @@ def create_app(
             Route("/v1/messages/count_tokens", endpoints.count_tokens, methods=["POST"]),
             Route("/v1/models", endpoints.models, methods=["GET"]),
             Route("/v1/models/{name}", endpoints.model, methods=["GET"]),
+            Route("/v1/organizations/analytics/usage", endpoints.usage_report, methods=["GET"]),
+            Route("/v1/organizations/analytics/cost", endpoints.cost_report, methods=["GET"]),
             Route("/_meter", endpoints.meter, methods=["GET"]),
             Route("/_script", endpoints.script, methods=["GET", "POST"]),
             Route("/_reset", endpoints.reset, methods=["POST"]),
@@ -61,7 +64,8 @@ class _Endpoints:
     async def messages(self, request: Request) -> Response:
         body, model = await self._checked(request, counting=False)
         request_id = request.state.request_id
-        outcome = self._standin.handle(body, model, request_id)
+        key_id = reports.api_key_id(intake.authenticate(request))
+        outcome = self._standin.handle(body, model, request_id, key_id)
         if outcome.delay:
             await self._sleep(outcome.delay)
         pause = self._pause(self._standin.script.chunk_delay)
@@ -84,6 +88,24 @@ class _Endpoints:
         if found is None:
             raise ApiError(404, f"model: {request.path_params['name']}")
         return JSONResponse(_model_row(found))
+
+    async def usage_report(self, request: Request) -> Response:
+        query, refreshed = self._report(request, "usage")
+        return JSONResponse(reports.usage_report(self._standin.meter.rows(), query, refreshed))
+
+    async def cost_report(self, request: Request) -> Response:
+        query, refreshed = self._report(request, "cost")
+        return JSONResponse(reports.cost_report(self._standin.meter.rows(), query, refreshed))
+
+    def _report(self, request: Request, kind: str) -> tuple[report_query.Query, dt.datetime]:
+        """What is asked, after what the API checks first, and how far the report's data reaches."""
+        self._log.add(request)
+        intake.authenticate_admin(request)
+        validation.version(request.headers.get("anthropic-version"))
+        validation.beta(request.headers.get("anthropic-beta"), reports.BETA)
+        now = dt.datetime.fromtimestamp(self._standin.clock(), dt.UTC)
+        delay = dt.timedelta(seconds=self._standin.script.report_delay)
+        return report_query.parse(request.query_params, kind, now), now - delay
 
     async def meter(self, request: Request) -> Response:
         since = request.query_params.get("since", "0")

@@ -13,6 +13,7 @@ from infra.local.standin.meter import iso
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 KEPT_REQUESTS: Final = 200
 CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "cookie"})
+ADMIN_KEY: Final = "sk-ant-admin"
 
 
 class Log:
@@ -46,12 +47,19 @@ class Log:
         self._entries.clear()
 
 
-def authenticate(request: Request) -> None:
-    """Raise the API's 401 unless the request carries a key; any non-empty one will do."""
+def authenticate(request: Request) -> str:
+    """The key that the request carries, any non-empty one; raises the API's 401 without one."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if request.headers.get("x-api-key", "").strip() or (scheme.lower() == "bearer" and token.strip()):
-        return
-    raise ApiError(401, "x-api-key header is required")
+    key = request.headers.get("x-api-key", "").strip() or (token.strip() if scheme.lower() == "bearer" else "")
+    if not key:
+        raise ApiError(401, "x-api-key header is required")
+    return key
+
+
+def authenticate_admin(request: Request) -> None:
+    """Raise the API's 401 unless the request carries an Admin API key."""
+    if not authenticate(request).startswith(ADMIN_KEY):
+        raise ApiError(401, "invalid x-api-key")
 
 
 async def json_body(request: Request) -> object:

@@ -17,6 +17,7 @@ class Billed:
     at: float  # seconds since the epoch
     label: str | None  # what the classifier answered
     fault: str | None  # kind of the fault that hit the answer
+    api_key_id: str | None = None
 
     def row(self) -> dict[str, Any]:
         """The call as `GET /_meter` shows it."""
@@ -30,6 +31,7 @@ class Billed:
             "stream": self.stream,
             "label": self.label,
             "fault": self.fault,
+            "api_key_id": self.api_key_id,
         }
 
 

@@ -2,7 +2,7 @@
 
     {"limits": {"rpm": 60, "itpm": 100000, "otpm": 20000, "burst_seconds": 60} or null,
      "limits_by_model": {"claude-haiku-5-5": {"rpm": 10}, "claude-opus-5-5": null},
-     "latency": 0.2, "chunk_delay": 0.05, "labels": ["simple", "complex"],
+     "latency": 0.2, "chunk_delay": 0.05, "report_delay": 300, "labels": ["simple", "complex"],
      "system_role": "accept" | "refuse" | "as_api", "forced_tool_use": "accept" | "refuse" | "as_api",
      "faults": [{"times": 2, "model": "...", "purpose": "classifier" | "answer", "latency": 1.0, "status": 429,
                  "retry_after": 7, "type": "rate_limit_error", "message": "...", "error_code": "..."},
@@ -10,7 +10,8 @@
 
 A field that is given replaces what was there; the others stay. New limits start with full buckets. Faults are tried in
 order, and each applies to its next `times` matching calls (1 by default, null: all until replaced); one with a latency
-only delays. A scripted label is used up by the next classifier call that is billed.
+only delays. A scripted label is used up by the next classifier call that is billed. The usage and cost report leaves
+out what is younger than `report_delay` seconds.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -30,6 +31,7 @@ class Script:
     limits_by_model: dict[str, Limits | None] = field(default_factory=dict)
     latency: float = 0.0
     chunk_delay: float = 0.0
+    report_delay: float = 0.0
     labels: list[str] = field(default_factory=list)
     switches: Switches = field(default_factory=Switches)
     faults: list[Fault] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Script:
             "limits_by_model": {name: asdict(row) if row else None for name, row in self.limits_by_model.items()},
             "latency": self.latency,
             "chunk_delay": self.chunk_delay,
+            "report_delay": self.report_delay,
             "labels": list(self.labels),
             **asdict(self.switches),
             "faults": faults,

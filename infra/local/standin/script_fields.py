@@ -127,6 +127,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "limits_by_model": _limits_by_model,
     "latency": _seconds,
     "chunk_delay": _seconds,
+    "report_delay": _seconds,
     "labels": _labels,
     "system_role": _one_of(*SWITCH_VALUES),
     "forced_tool_use": _one_of(*SWITCH_VALUES),

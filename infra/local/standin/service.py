@@ -59,7 +59,7 @@ class StandIn:
         """Prompt tokens of `body`."""
         return tokens.count(tokens.segments(body, model))
 
-    def handle(self, body: dict[str, Any], model: Model, request_id: str) -> Outcome:
+    def handle(self, body: dict[str, Any], model: Model, request_id: str, api_key_id: str | None = None) -> Outcome:
         """The outcome of a call; raises `ApiError` when the prompt is too long or a limit is reached."""
         now = self.clock()
         pieces = tokens.segments(body, model)
@@ -81,7 +81,7 @@ class StandIn:
         if fault:
             fault.use()
         kind = fault.kind if fault else None
-        self.meter.bill(Billed(request_id, model.id, usage, purpose, stream, now, label, kind))
+        self.meter.bill(Billed(request_id, model.id, usage, purpose, stream, now, label, kind, api_key_id))
         return Outcome(
             delay,
             kind,

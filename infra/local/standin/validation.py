@@ -65,6 +65,12 @@ def version(header: str | None) -> str:
     return header
 
 
+def beta(header: str | None, needed: str) -> None:
+    """Raise the API's 400 unless the beta that the endpoint needs is among those of the header."""
+    if needed not in [name.strip() for name in (header or "").split(",")]:
+        raise invalid(f"anthropic-beta: this endpoint requires {needed}")
+
+
 def check(
     body: object, *, version: str, beta: str, counting: bool, switches: fitness.Switches
 ) -> tuple[dict[str, Any], Model]:

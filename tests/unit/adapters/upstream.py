@@ -51,15 +51,20 @@ def serving() -> Iterator[Upstream]:
         upstream.seen.bodies.append(await request.body())
         return upstream.reply or JSONResponse(MESSAGE, headers={"request-id": "req_up"})
 
+    with listening(Starlette(routes=[Route("/v1/messages", messages, methods=["POST"])])) as upstream.url:
+        yield upstream
+
+
+@contextmanager
+def listening(app: Starlette) -> Iterator[str]:
+    """The URL of an app that is served in a thread, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        upstream.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = Starlette(routes=[Route("/v1/messages", messages, methods=["POST"])])
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=0)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
-            yield upstream
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(5)

@@ -153,6 +153,7 @@ def test_reset_clears_everything(desk: Desk, ask: Json) -> None:
         "limits_by_model": {},
         "latency": 0.0,
         "chunk_delay": 0.0,
+        "report_delay": 0.0,
         "labels": [],
         "system_role": "accept",
         "forced_tool_use": "accept",
