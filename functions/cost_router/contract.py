@@ -35,6 +35,9 @@ class Env:
     CLASSIFIER_DEADLINE_SECONDS: Final = "COST_ROUTER_CLASSIFIER_DEADLINE_SECONDS"
     MAX_BODY_BYTES: Final = "COST_ROUTER_MAX_BODY_BYTES"
     JOB_CONCURRENCY: Final = "COST_ROUTER_JOB_CONCURRENCY"  # calls in flight in one batch invocation
+    ADMIN_SECRET_ARN: Final = "COST_ROUTER_ADMIN_SECRET_ARN"  # noqa: S105  its string is an Admin API key; empty = none
+    BILL_WORKSPACE_ID: Final = "COST_ROUTER_BILL_WORKSPACE_ID"  # whose bill is compared; empty = the organisation's
+    BILL_API_KEY_ID: Final = "COST_ROUTER_BILL_API_KEY_ID"  # the same, of one API key
     ALERTS_TOPIC: Final = "COST_ROUTER_ALERTS_TOPIC"  # ARN of the topic that alarms ring on
     STAGE: Final = "COST_ROUTER_STAGE"  # environment name, a metric dimension
 
@@ -48,6 +51,7 @@ class Metric:
     SPEND_TODAY: Final = "SpendTodayUSD"  # gauge: the account's UTC day so far; alarms read its Maximum
     SPEND_MONTH: Final = "SpendThisMonthUSD"  # gauge: the account's UTC month so far
     BUDGET_STEPS: Final = "BudgetSteps"  # Count of steps (50, 80, 100 %) that tenants' budgets have reached
+    DRIFT: Final = "LedgerDriftUSD"  # how far a day's ledger is from the provider's bill, ambiguous payments explained
     SWEPT: Final = "SweptReservations"  # Count of calls whose process died: booked as ambiguous payments
     CLASSIFIER_LATENCY: Final = "ClassifierLatency"  # Milliseconds
     CLASSIFIER_FAILURES: Final = "ClassifierFailures"  # Count; the label was then `moderate` by default
@@ -99,6 +103,7 @@ class Output:
     TENANTS_TABLE: Final = "TenantsTable"
     ALERTS_TOPIC: Final = "AlertsTopicArn"
     SECRET_ARN: Final = "AnthropicSecretArn"  # noqa: S105  a name
+    ADMIN_SECRET_ARN: Final = "AdminSecretArn"  # noqa: S105  a name
     ROUTER_FUNCTION: Final = "RouterFunction"
     BATCH_FUNCTION: Final = "BatchFunction"
     COLLECTOR_FUNCTION: Final = "CollectorFunction"
@@ -119,6 +124,7 @@ class Task:
 
     MINUTE: Final = "minute"  # sweep, gauges, alerts
     HOUR: Final = "hour"  # export
+    DAY: Final = "day"  # reconcile yesterday, or the event's `day`
 
 
 EXPORT_PREFIX: Final = "ledger"  # of the results bucket: ledger/day=YYYY-MM-DD/entries.jsonl.gz

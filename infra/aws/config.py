@@ -68,6 +68,9 @@ class Config:
     session_rpm: int = 0  # requests of one session in a minute; 0 = any number
     ladder: str = "80,95"  # percent of a budget from which sonnet, and from which haiku, is the highest tier
     without_store: str = "refuse"  # or "allow" calls while the table of budgets cannot be reached
+    reconcile: bool = False  # compare the ledger with the bill every day; makes a secret for an Admin API key
+    bill_workspace_id: str = ""  # compare with one workspace's bill; empty = the whole organisation's
+    bill_api_key_id: str = ""  # the same, of one API key: its id in the Console, not the key
     alert_email: str = ""
     log_retention_days: int = 30
     retain_data: bool = True  # keep ledger, tenants and results when the stack is removed
@@ -111,6 +114,11 @@ def _check(config: Config) -> None:
     _require(c, "classifier_deadline_seconds", 0 < c.classifier_deadline_seconds < longest, f"above 0, below {longest}")
     for name in BUDGETS:
         _require(c, name, getattr(c, name) is None or getattr(c, name) > 0, "dollars above 0, or nothing for no budget")
+    fits = not (c.reconcile and c.provider == "aws")
+    _require(c, "reconcile", fits, "false with provider aws, for which there is no such report")
+    for name, kind in (("bill_workspace_id", "wrkspc_"), ("bill_api_key_id", "apikey_")):
+        fits = re.fullmatch(rf"({kind}[A-Za-z0-9]+)?", getattr(c, name)) and (c.reconcile or not getattr(c, name))
+        _require(c, name, fits, f"{kind}... with reconcile=true, or nothing")
     _require(c, "ladder", _rises(c.ladder), "two rising percentages below 100, such as 80,95")
     _require(c, "without_store", c.without_store in WITHOUT_STORE, ", ".join(WITHOUT_STORE))
     _require(c, "alert_email", re.fullmatch(r"([^@\s]+@[^@\s]+\.[^@\s]+)?", c.alert_email), "an address, or nothing")

@@ -36,7 +36,9 @@ class CostRouterStack(Stack):
 
         self.storage = Storage(self, "Storage", retain=config.retain_data, results_ttl_days=config.results_ttl_days)
         self.queueing = Queueing(self, "Queueing", function_timeout=BATCH_TIMEOUT)
-        self.access = ClaudeAccess(self, "Claude", provider=config.provider, workspace_id=config.workspace_id)
+        self.access = ClaudeAccess(
+            self, "Claude", provider=config.provider, workspace_id=config.workspace_id, reconcile=config.reconcile
+        )
         self.router = Router(
             self,
             "Router",
@@ -117,6 +119,10 @@ class CostRouterStack(Stack):
             Env.LEDGER_TABLE: self.storage.ledger.table_name,
             Env.TENANTS_TABLE: self.storage.tenants.table_name,
             Env.RESULTS_BUCKET: self.storage.results.bucket_name,
+            Env.UPSTREAM_URL: self.config.upstream_url,
+            Env.ADMIN_SECRET_ARN: self.access.admin_secret_arn,
+            Env.BILL_WORKSPACE_ID: self.config.bill_workspace_id,
+            Env.BILL_API_KEY_ID: self.config.bill_api_key_id,
         }
 
     def _api(self, function: lambda_.IFunction) -> Api:
@@ -140,6 +146,7 @@ class CostRouterStack(Stack):
             self.access.allow(function)
         permissions.run_jobs(self.batch.function, self.storage, self.queueing)
         permissions.collect(self.collector.function, self.storage)
+        self.access.allow_bill(self.collector.function)
 
     def _watch(self) -> None:
         c, queues = self.config, self.queueing
@@ -176,6 +183,8 @@ class CostRouterStack(Stack):
         }
         if self.access.secret_arn:
             outputs[Output.SECRET_ARN] = self.access.secret_arn
+        if self.access.admin_secret_arn:
+            outputs[Output.ADMIN_SECRET_ARN] = self.access.admin_secret_arn
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 

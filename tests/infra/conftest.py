@@ -61,8 +61,8 @@ def _template(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Templ
 
 @pytest.fixture(scope="session")
 def streaming(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """What `cdk deploy` deploys by default, with a budget and an address."""
-    config = Config(env="prod", daily_budget_usd=Decimal(50), alert_email="ops@example.com")
+    """What `cdk deploy` deploys by default, with a budget, an address and the daily comparison with the bill."""
+    config = Config(env="prod", daily_budget_usd=Decimal(50), alert_email="ops@example.com", reconcile=True)
     return _template(tmp_path_factory, config)
 
 

@@ -64,6 +64,14 @@ class PowertoolsTelemetry:
                 metrics.add_metric(name, unit, value)
         metrics.flush_metrics()
 
+    def drifted(self, day: str, drift_usd: Decimal, explained_usd: Decimal) -> None:
+        """A day of the ledger has been compared with the provider's bill."""
+        told = {"day": day, "drift_usd": dollars(drift_usd), "explained_usd": dollars(explained_usd)}
+        self.logger.info("reconciled", extra=told)
+        metrics, drift = self._metrics(), drift_usd
+        metrics.add_metric(Metric.DRIFT, MetricUnit.NoUnit, drift)  # type: ignore[arg-type]  # Powertools takes any number
+        metrics.flush_metrics()
+
     def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
         """Entries could not be written to the ledger: they go to the log, whole, and are counted."""
         for entry in entries:

@@ -7,18 +7,17 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cost_router.core import pricing
 from cost_router.core.catalogue import Catalogue, Model
 from cost_router.core.drift import ZERO, Drift, Line, Part
 from cost_router.core.errors import NoPrice, UnknownModel
 from cost_router.core.ledger import AMBIGUOUS
-from cost_router.core.ports import LedgerReader, ProviderBill
+from cost_router.core.ports import LedgerReader, ProviderBill, Row
 from cost_router.core.pricing import MILLION, Usage
 from cost_router.core.statement import BUCKETS, OTHER, Billed, Statement
 
-Row = Mapping[str, Any]  # an entry with the attributes that the ledger gives it
 Number = TypeVar("Number", int, Decimal)
 
 
