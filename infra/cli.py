@@ -113,12 +113,15 @@ def report(
     by: Annotated[str, typer.Option(help="model, tier, label, tenant or tag:NAME")] = "model",
     baseline: Annotated[str, typer.Option(help="what savings are measured against: opus or sonnet")] = "opus",
     what_if: Annotated[str | None, typer.Option(help="price the same traffic with this lineup, too")] = None,
+    discounts: Annotated[
+        Path | None, typer.Option(help="the deployment's file of discounts, for what is priced anew")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="write a page with charts to this file")] = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what one or more days cost, and what they would have cost on one big model."""
-    made = gather(find_target(stack), Asked(day, days, by, baseline, what_if), dt.datetime.now(dt.UTC))
+    made = gather(find_target(stack), Asked(day, days, by, baseline, what_if, discounts), dt.datetime.now(dt.UTC))
     if html:
         write_page(made, html)
     if as_json:

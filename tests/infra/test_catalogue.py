@@ -11,9 +11,11 @@ import pytest
 from genai_prices import Usage, calc_price
 
 from infra.catalogue import build
+from infra.catalogue.findings import CATALOGUE as CATALOGUE_FILE
+from infra.catalogue.findings import LINEUPS as LINEUPS_FILE
 
-CATALOGUE: dict[str, Any] = json.loads(build.CATALOGUE.read_text(encoding="utf-8"))
-LINEUPS: dict[str, dict[str, str]] = json.loads(build.LINEUPS.read_text(encoding="utf-8"))
+CATALOGUE: dict[str, Any] = json.loads(CATALOGUE_FILE.read_text(encoding="utf-8"))
+LINEUPS: dict[str, dict[str, str]] = json.loads(LINEUPS_FILE.read_text(encoding="utf-8"))
 BEFORE_AND_AFTER = (dt.date(2026, 3, 12), dt.date(2026, 3, 13), dt.date(2026, 10, 13), dt.date(2026, 10, 14))
 BUCKETS = ("input", "cache_read", "cache_write_5m", "cache_write_1h")
 PROMPTS = (1, 99_999, 100_000, 100_001, 200_000, 200_001)
@@ -118,7 +120,7 @@ def test_check_fails_on_a_file_that_differs(tmp_path: Path, capsys: pytest.Captu
 def test_building_writes_the_same_bytes_again(tmp_path: Path) -> None:
     out = tmp_path / "catalogue.json"
     assert build.main(["--out", str(out)]) == 0
-    assert out.read_bytes() == build.CATALOGUE.read_bytes()
+    assert out.read_bytes() == CATALOGUE_FILE.read_bytes()
 
 
 def test_a_lineups_model_without_a_price_ends_the_build_by_name() -> None:

@@ -23,6 +23,8 @@ from cost_router.core.budget import ACCOUNT, Reservation, Scope, Standing, refus
 from cost_router.core.errors import StoreError
 from cost_router.core.ledger import ANSWER, CLASSIFIER, Entry
 from cost_router.core.ports import Chance, Clock
+from cost_router.core.pricing import Usage
+from cost_router.core.terms import GLOBAL, STANDARD
 
 TRIES: Final = 12  # transactions on one counter conflict rather than queue
 TRY_SECONDS: Final = 10.0
@@ -172,10 +174,21 @@ def row(entry: Entry) -> dict[str, Any]:
         "cache_creation_5m_input_tokens": entry.usage.cache_creation_5m_input_tokens,
         "cache_creation_1h_input_tokens": entry.usage.cache_creation_1h_input_tokens,
         "output_tokens": entry.usage.output_tokens,
+        **terms_row(entry.usage),
         "cost_usd": entry.cost_usd,
         "baseline_usd": entry.baseline_usd,
         "flags": list(entry.flags),
     }
+
+
+def terms_row(usage: Usage) -> dict[str, Any]:
+    """What an answer's price depends on beside its tokens; nothing where it is as usual."""
+    told = {
+        "web_search_requests": usage.web_search_requests,
+        "speed": usage.speed if usage.speed != STANDARD else None,
+        "inference_geo": usage.inference_geo if usage.inference_geo != GLOBAL else None,
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 Sums = dict[tuple[str, str], dict[str, Decimal | int]]

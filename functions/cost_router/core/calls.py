@@ -12,12 +12,13 @@ from cost_router.core import ledger, pricing
 from cost_router.core.backoff import wait_before
 from cost_router.core.budget import Reservation, Scope
 from cost_router.core.catalogue import Model
-from cost_router.core.errors import BudgetExhausted, DeadlinePassed, Failure, UpstreamError
+from cost_router.core.errors import BudgetExhausted, DeadlinePassed, Failure, NoPrice, UpstreamError
 from cost_router.core.ledger import Entry, Trail
 from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Record
 from cost_router.core.request import Request
+from cost_router.core.terms import Terms
 from cost_router.core.words import Label
 
 TOO_LATE: Final = "no answer came in time; what was spent is booked; longer work belongs on the jobs queue"
@@ -57,6 +58,7 @@ class Call:
     purpose: str
     cause: str
     label: Label | None
+    terms: Terms = Terms()  # noqa: RUF009  frozen
     baseline: Model | None = None  # prices the same tokens for comparison; None when the call has no counterpart
 
 
@@ -122,7 +124,11 @@ class Caller:
             raise DeadlinePassed(TOO_LATE)
         at, began = self.clock.now(), self.clock.monotonic()
         bound = pricing.upper_bound(
-            call.model, prompt_tokens=call.most_prompt_tokens, max_tokens=call.max_tokens, on=at.date()
+            call.model,
+            prompt_tokens=call.most_prompt_tokens,
+            max_tokens=call.max_tokens,
+            on=at.date(),
+            terms=call.terms,
         )
         await self._cover(trip, bound, at)
         try:
@@ -138,10 +144,18 @@ class Caller:
         finally:
             if call.purpose == ledger.CLASSIFIER:  # of the last try: waiting for a limit is not the classifier's
                 trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
-        cost = pricing.cost(call.model, reply.usage, on=at.date())
-        baseline = pricing.cost(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
-        trip.trail.entries.append(self._entry(call, trip, at, reply.usage, cost, baseline, reply.request_id, ()))
+        self._enter(call, trip, at, reply, bound)
         return reply
+
+    def _enter(self, call: Call, trip: Trip, at: dt.datetime, reply: Reply, bound: Decimal) -> None:
+        """Enter what the reply cost. One at a speed or place without a known price was paid for all the same."""
+        try:
+            cost = pricing.cost(call.model, reply.usage, on=at.date())
+        except NoPrice:
+            self._enter_bound(call, trip, at, bound, reply.request_id)
+            return
+        baseline = pricing.cost_elsewhere(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
+        trip.trail.entries.append(self._entry(call, trip, at, reply.usage, cost, baseline, reply.request_id, ()))
 
     async def _cover(self, trip: Trip, bound: Decimal, at: dt.datetime) -> None:
         """Put aside what is missing to `bound`, when a budget is to hold; raises `BudgetExhausted` and `StoreError`."""

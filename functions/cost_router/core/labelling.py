@@ -22,6 +22,7 @@ from cost_router.core.ledger import CLASSIFIER
 from cost_router.core.ports import Chance, Clock, LabelStore, Telemetry
 from cost_router.core.request import Request
 from cost_router.core.rubric import ANSWER_TOKENS, Rubric, read_label
+from cost_router.core.terms import Terms
 from cost_router.core.words import Label
 
 FALLBACK_LABEL: Final = Label.MODERATE
@@ -120,8 +121,13 @@ class Labeller:
             self.telemetry.note("label_store_failed", operation="put", error=str(error))
 
     async def _classify(self, trip: Trip, patience: Patience) -> Label | None:
-        request = trip.request
+        request, place = trip.request, trip.request.ask.terms.inference_geo
+        if place and not self.model.geographies:  # the excerpt may not leave the place that the caller named
+            self.telemetry.note("classifier_failed", request_id=request.id, error="the model has no inference_geo")
+            return None
         body = self.rubric.question(request.ask, self.model, self.chance.token())
+        if place:
+            body["inference_geo"] = place
         call = Call(
             model=self.model,
             body=body,
@@ -131,6 +137,7 @@ class Labeller:
             purpose=CLASSIFIER,
             cause=CLASSIFIER,
             label=None,
+            terms=Terms(inference_geo=place),
         )
         try:
             if patience.fall_back:  # somebody is waiting: one attempt, with a deadline of its own
