@@ -3,8 +3,8 @@
 Each entry is priced by the prices in force on its own day. Tokens are taken as they were counted, so a price on a model
 that counts otherwise is an estimate; a note says so. Ambiguous entries have no tokens: they stay as they were booked.
 
-A deployment does not tell its negotiated discounts: they are in its bundle, and its health page is public. So prices are
-list prices unless the operator's file of discounts is given; a note says when the ledger was booked at other ones.
+A deployment does not tell its negotiated discounts: they are in its bundle, and its health page is public. So prices
+are list prices unless the operator's file of discounts is given; a note says when the ledger was booked at others.
 """
 
 import datetime as dt
