@@ -75,6 +75,7 @@ class Config:
     log_retention_days: int = 30
     retain_data: bool = True  # keep ledger, tenants and results when the stack is removed
     domain_examples: str = ""  # path of a JSON file that adds examples to the classifier's rubric
+    discounts: str = ""  # path of a JSON file of negotiated discounts: infra/catalogue/discounts.py
     local: bool = False  # bundle the source only: the emulator's interpreter has the dependencies
 
     def __post_init__(self) -> None:
@@ -124,8 +125,9 @@ def _check(config: Config) -> None:
     _require(c, "alert_email", re.fullmatch(r"([^@\s]+@[^@\s]+\.[^@\s]+)?", c.alert_email), "an address, or nothing")
     days = ", ".join(map(str, LOG_RETENTION_DAYS))
     _require(c, "log_retention_days", c.log_retention_days in LOG_RETENTION_DAYS, days)
-    fits = not c.domain_examples or Path(c.domain_examples).is_file()
-    _require(c, "domain_examples", fits, "path of a JSON file, or nothing")
+    for name in ("domain_examples", "discounts"):
+        path = getattr(c, name)
+        _require(c, name, not path or Path(path).is_file(), "path of a JSON file, or nothing")
 
 
 def _rises(ladder: str) -> bool:

@@ -32,7 +32,7 @@ class CostRouterStack(Stack):
     def __init__(self, scope: Construct, id_: str, *, config: Config) -> None:
         super().__init__(scope, id_, description=DESCRIPTION)
         self.config = config
-        code = bundle.code(local=config.local, domain_examples=config.domain_examples)
+        code = bundle.code(local=config.local, domain_examples=config.domain_examples, discounts=config.discounts)
 
         self.storage = Storage(self, "Storage", retain=config.retain_data, results_ttl_days=config.results_ttl_days)
         self.queueing = Queueing(self, "Queueing", function_timeout=BATCH_TIMEOUT)

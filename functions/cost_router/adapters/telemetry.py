@@ -13,7 +13,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from cost_router.adapters.ledger_items import row
+from cost_router.adapters.ledger_items import row, terms_row
 from cost_router.contract import NAMESPACE, SERVICE_PREFIX, TIER_DIMENSION, Metric
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import dollars
@@ -112,6 +112,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "cache_creation_5m_input_tokens": record.usage.cache_creation_5m_input_tokens,
         "cache_creation_1h_input_tokens": record.usage.cache_creation_1h_input_tokens,
         "output_tokens": record.usage.output_tokens,
+        **terms_row(record.usage),
         "cost_usd": dollars(record.bill.cost_usd),
         "classifier_cost_usd": dollars(record.bill.classifier_cost_usd),
         "baseline_usd": dollars(record.bill.baseline_usd),

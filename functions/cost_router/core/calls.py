@@ -11,7 +11,7 @@ from typing import Any, Final
 from cost_router.core import ledger, pricing
 from cost_router.core.backoff import wait_before
 from cost_router.core.budget import Reservation
-from cost_router.core.errors import CapExceeded, DeadlinePassed, Failure, NotCovered, StoreError, UpstreamError
+from cost_router.core.errors import CapExceeded, DeadlinePassed, Failure, NoPrice, NotCovered, StoreError, UpstreamError
 from cost_router.core.ledger import Entry
 from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply, Telemetry
 from cost_router.core.pricing import Usage, dollars
@@ -109,11 +109,19 @@ class Caller:
         finally:
             if call.purpose == ledger.CLASSIFIER:  # of the last try: waiting for a limit is not the classifier's
                 trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
-        cost = pricing.cost(call.model, reply.usage, on=at.date())
-        baseline = pricing.cost(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
+        self._enter(call, trip, at, reply, bound)
+        return reply
+
+    def _enter(self, call: Call, trip: Trip, at: dt.datetime, reply: Reply, bound: Decimal) -> None:
+        """Enter what the reply cost. One at a speed or place without a known price was paid for all the same."""
+        try:
+            cost = pricing.cost(call.model, reply.usage, on=at.date())
+        except NoPrice:
+            self._enter_bound(call, trip, at, bound, request_id=reply.request_id)
+            return
+        baseline = pricing.cost_elsewhere(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
         known = {"usage": reply.usage, "baseline_usd": baseline, "upstream_request_id": reply.request_id}
         trip.trail.entries.append(_entry(call, trip, at, cost, **known))
-        return reply
 
     async def put_aside(self, amount: Decimal, call: Call, trip: Trip) -> None:
         """Put aside what is missing to `amount`: the most that is still to be paid, `call` being its dearest part.

@@ -64,7 +64,7 @@ def outside(settings: Settings, aws: Aws) -> Outside:
 
 def router(settings: Settings, out: Outside) -> Router:
     """The router over an outside, real or not."""
-    catalogue = Catalogue(data("catalogue.json"))
+    catalogue = Catalogue(data("catalogue.json"), data("discounts.json", missing={}))
     lineup = catalogue.lineup(settings.lineup, data("lineups.json"))
     caller = Caller(out.claude, out.ledger, out.clock, out.chance, out.telemetry, settings.without_store)
     labeller = Labeller(
