@@ -1,5 +1,6 @@
 """Deploys the CDK template into the emulator as CloudFormation would: assets to the bucket, then create or update."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from infra.local.processes import LocalStackError
 DEPLOY_SECONDS: Final = 180.0
 BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"  # what `cdk bootstrap` leaves, and templates look for
 BOOTSTRAP_VERSION: Final = "30"
+TEMPLATES: Final = "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"  # the bucket of `cdk bootstrap`
 ENDED: Final = ("COMPLETE", "FAILED")
 
 
@@ -57,11 +59,12 @@ def upload_assets(emulator: Emulator, outdir: Path, template: Path) -> None:
 def apply_template(emulator: Emulator, name: str, template: Path) -> dict[str, str]:
     """Create or update the stack and wait for the end; raises `LocalStackError` with the first failure."""
     cloudformation = emulator.client("cloudformation")
+    url = _upload_template(emulator, template)
     exists = any(stack["StackName"] == name for stack in cloudformation.describe_stacks()["Stacks"])
     change = cloudformation.update_stack if exists else cloudformation.create_stack
     change(
         StackName=name,
-        TemplateBody=template.read_text(encoding="utf-8"),
+        TemplateURL=url,
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
     deadline = time.monotonic() + DEPLOY_SECONDS
@@ -73,6 +76,16 @@ def apply_template(emulator: Emulator, name: str, template: Path) -> dict[str, s
         if status.endswith(ENDED) or time.monotonic() > deadline:
             raise LocalStackError(f"stack {name} is {status}: {_first_failure(cloudformation, name)}")
         time.sleep(0.1)  # a poll bounded by the deadline
+
+
+def _upload_template(emulator: Emulator, template: Path) -> str:
+    """Put the template where CloudFormation reads it, as the CDK command does: inline it may have 51,200 bytes only."""
+    content = template.read_bytes()
+    bucket, key = _resolved(TEMPLATES), f"{hashlib.sha256(content).hexdigest()}.json"
+    s3 = emulator.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key=key, Body=content)
+    return f"{emulator.endpoint}/{bucket}/{key}"
 
 
 def _first_failure(cloudformation: Any, name: str) -> str:
