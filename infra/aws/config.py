@@ -29,6 +29,7 @@ RANGES: Final = {
     "throttle_burst": (1, 5_000),
 }
 IDLE_SECONDS: Final = 300  # a streamed integration that sends nothing for so long is cut, and an answer is sent whole
+WIDEST_BAND: Final = 10  # standard deviations: past it nothing would ever ring
 MARGIN_SECONDS: Final = 5  # for a cold start before the app's clock, and for booking after a call was given up
 OUR_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")  # CDK's own context keys have a colon, a slash or a dash
 
@@ -58,6 +59,7 @@ class Config:
     throttle_rate: int = 50  # requests a second, all callers together
     throttle_burst: int = 100
     daily_budget_usd: Decimal | None = None  # alarms at 50, 80 and 100 %; none without a budget
+    spend_anomaly: Decimal | None = Decimal(3)  # width of the band of expected spend, in standard deviations; or none
     alert_email: str = ""
     log_retention_days: int = 30
     retain_data: bool = True  # keep ledger, tenants and results when the stack is removed
@@ -101,6 +103,8 @@ def _check(config: Config) -> None:
     _require(c, "classifier_deadline_seconds", 0 < c.classifier_deadline_seconds < longest, f"above 0, below {longest}")
     fits = c.daily_budget_usd is None or c.daily_budget_usd > 0
     _require(c, "daily_budget_usd", fits, "dollars above 0, or nothing for no budget")
+    fits = c.spend_anomaly is None or 0 < c.spend_anomaly <= WIDEST_BAND
+    _require(c, "spend_anomaly", fits, f"standard deviations above 0, up to {WIDEST_BAND}, or nothing for no alarm")
     _require(c, "alert_email", re.fullmatch(r"([^@\s]+@[^@\s]+\.[^@\s]+)?", c.alert_email), "an address, or nothing")
     days = ", ".join(map(str, LOG_RETENTION_DAYS))
     _require(c, "log_retention_days", c.log_retention_days in LOG_RETENTION_DAYS, days)

@@ -15,7 +15,7 @@ from infra.aws.config import Config
 from infra.aws.dashboard import Dashboard
 from infra.aws.functions import BATCH_TIMEOUT, Batch, Router, Runtime
 from infra.aws.metrics import Metrics
-from infra.aws.monitoring import Monitoring, health_rings, spend_rings
+from infra.aws.monitoring import Limits, Monitoring, health_rings, money_rings, spend_rings, surges
 from infra.aws.queueing import Queueing
 from infra.aws.storage import Storage
 
@@ -127,15 +127,15 @@ class CostRouterStack(Stack):
         metrics = Metrics(
             stage=c.env, rest_api=self.api.rest_api, jobs=queues.jobs, dead_letter_queue=queues.dead_letters
         )
-        rings = [*spend_rings(metrics, c.daily_budget_usd), *health_rings(metrics, c.classifier_deadline_seconds)]
-        self.monitoring = Monitoring(self, "Monitoring", rings=rings, alert_email=c.alert_email)
-        self.dashboard = Dashboard(
-            self,
-            "Dashboard",
-            metrics=metrics,
-            alarms=self.monitoring.alarms,
-            daily_budget_usd=c.daily_budget_usd,
-        )
+        limits = Limits(daily_budget_usd=c.daily_budget_usd, spend_anomaly=c.spend_anomaly)
+        rings = [
+            *spend_rings(metrics, limits),
+            *money_rings(metrics),
+            *health_rings(metrics, c.classifier_deadline_seconds),
+        ]
+        rates = surges(metrics, limits)
+        self.monitoring = Monitoring(self, "Monitoring", rings=rings, surges=rates, alert_email=c.alert_email)
+        self.dashboard = Dashboard(self, "Dashboard", metrics=metrics, alarms=self.monitoring.alarms, limits=limits)
 
     def _tell(self) -> None:
         outputs = {
