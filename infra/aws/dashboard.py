@@ -67,7 +67,7 @@ class Dashboard(Construct):
         day = [m.ours(Metric.SPEND, "Sum", DAY, "spent"), m.ours(Metric.SAVED, "Sum", DAY, "saved")]
         return [
             _gauge("Spend today", today, limits.daily_budget_usd),
-            cloudwatch.SingleValueWidget(title="The UTC day", metrics=list(day), width=4, height=6),
+            cloudwatch.SingleValueWidget(title="This UTC day", metrics=list(day), width=4, height=6),
             Graph(
                 title="Spend of the UTC day so far",
                 metrics=[today],
@@ -115,7 +115,7 @@ class Dashboard(Construct):
             cloudwatch.SingleValueWidget(
                 title="In the time shown", metrics=list(counts), width=THIRD, height=6, set_period_to_time_range=True
             ),
-            Graph(title="The same, per hour", metrics=counts).widget(),
+            Graph(title="The same, per hour", metrics=self._counts(names, HOUR)).widget(),
             Graph(title="Ledger against the bill, per day", metrics=drift, lines=[alarm], start="-P14D").widget(),
         ]
 
@@ -130,8 +130,8 @@ class Dashboard(Construct):
         waiting = self._metrics.waiting_jobs(FIVE).with_(label="waiting")
         return [
             Graph(title="Requests per 5 minutes, by model", metrics=[requests], stacked=True).widget(),
-            Graph(title="Labels per 5 minutes", metrics=self._named(labels, "Sum", FIVE)).widget(),
-            Graph(title="Jobs per 5 minutes", metrics=[*self._named(jobs, "Sum", FIVE), waiting]).widget(),
+            Graph(title="Labels per 5 minutes", metrics=self._counts(labels, FIVE)).widget(),
+            Graph(title="Jobs per 5 minutes", metrics=[*self._counts(jobs, FIVE), waiting]).widget(),
         ]
 
     def _health(self) -> list[cloudwatch.IWidget]:
@@ -145,13 +145,25 @@ class Dashboard(Construct):
         ]
         return [
             Graph(title="Latency p95, milliseconds", metrics=self._named(latencies, "p95", FIVE)).widget(),
-            Graph(title="Troubles per 5 minutes", metrics=self._named(troubles, "Sum", FIVE)).widget(),
+            Graph(title="Troubles per 5 minutes", metrics=self._counts(troubles, FIVE)).widget(),
             Graph(title="Answers of 4xx and 5xx, dead letters", metrics=refused).widget(),
         ]
 
     def _named(self, names: Mapping[str, str], statistic: str, period: Duration) -> list[cloudwatch.Metric]:
         """Our metrics with the words that the legend has for them."""
         return [self._metrics.ours(name, statistic, period, word) for name, word in names.items()]
+
+    def _counts(self, names: Mapping[str, str], period: Duration) -> list[cloudwatch.MathExpression]:
+        """Counts as lines that fall back to zero: a count of zero is not emitted, and would be a gap."""
+        return [
+            cloudwatch.MathExpression(
+                expression=f"FILL(n{place}, 0)",
+                using_metrics={f"n{place}": self._metrics.ours(name, "Sum", period)},
+                label=word,
+                period=period,
+            )
+            for place, (name, word) in enumerate(names.items())
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
