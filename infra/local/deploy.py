@@ -22,7 +22,7 @@ ENDED: Final = ("COMPLETE", "FAILED")
 
 def deploy(emulator: Emulator, config: Config, outdir: Path) -> dict[str, str]:
     """Synthesise `config` and bring the emulated stack to it; gives the stack's outputs."""
-    template = _synth(config, outdir)
+    template = synthesise(config, outdir)
     emulator.client("ssm").put_parameter(
         Name=BOOTSTRAP_PARAMETER, Value=BOOTSTRAP_VERSION, Type="String", Overwrite=True
     )
@@ -31,12 +31,12 @@ def deploy(emulator: Emulator, config: Config, outdir: Path) -> dict[str, str]:
     return apply_template(emulator, name, template)
 
 
-def _synth(config: Config, outdir: Path) -> Path:
+def synthesise(config: Config, outdir: Path, *, bundling: bool = True) -> Path:
     """Synthesise with the Node of this virtual environment; jsii starts it when the CDK is imported, so not before."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     from infra.aws.app import synth  # noqa: PLC0415
 
-    return synth(config, outdir)
+    return synth(config, outdir, bundling=bundling)
 
 
 def upload_assets(emulator: Emulator, outdir: Path, template: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from cost_router.contract import Metric
-from infra.aws.app import synth
 from infra.aws.config import Config
+from infra.local.deploy import synthesise
 from infra.local.emulator import start_emulator
 from infra.local.processes import Children
 from infra.operate.page import page as report_page
@@ -33,7 +33,7 @@ WIDTHS: Final = {"dashboard": 1456, "report": 1160}  # pixels
 SCALE: Final = 0.75  # readable, and below 300 kB
 SIMULATED: Final = (
     "SIMULATED traffic, in an emulated CloudWatch: the layout is CloudWatch's, the drawing by python -m infra.pictures."
-    " Prices and metric names are real."
+    " Prices and metric names are real; alarms stand as these values have them."
 )
 LIVE: Final = "The layout is CloudWatch's, the drawing by python -m infra.pictures."
 
@@ -68,7 +68,7 @@ def live(now: dt.datetime) -> str:
 
 def dashboard(traffic: Traffic, folder: Path) -> str:
     """The dashboard that `cdk deploy` makes, filled with the traffic's metrics."""
-    template = json.loads(synth(CONFIG, folder / "cdk.out", bundling=False).read_text(encoding="utf-8"))
+    template = json.loads(synthesise(CONFIG, folder / "cdk.out", bundling=False).read_text(encoding="utf-8"))
     board, children = resolved(template), Children(folder)
     try:
         cloudwatch = start_emulator(children).client("cloudwatch")
@@ -98,7 +98,7 @@ def report(traffic: Traffic) -> Report:
         deployment="simulated",
         simulated=True,
         budget_usd=BUDGET_USD,
-        notes=("SIMULATED traffic: no such requests were ever sent. Prices are real.",),
+        notes=("SIMULATED traffic: no such requests were ever sent, not even to the stand-in. Prices are real.",),
     )
 
 

@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,8 +34,14 @@ FLAGS: Final = (
     "--remote-debugging-pipe",
 )
 SECONDS: Final = 60.0
-# Fds 3 and 4 are Chromium's; a shell puts ours there, because a process with threads must not run code after a fork.
-AS_3_AND_4: Final = 'exec "$0" "$@" 3<&{reads} 4>&{writes}'
+# Chromium reads from 3 and writes to 4. A process between puts our ends there: one with threads, as tests have, must
+# not run code of its own after a fork, and a shell knows no descriptor above 9.
+AS_3_AND_4: Final = """
+import fcntl, os, sys
+reads, writes = (fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3])
+os.dup2(reads, 3), os.dup2(writes, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 BOXES: Final = """[...document.querySelectorAll('svg')].map(svg => {
   const box = svg.getBoundingClientRect();
   return {name: svg.getAttribute('aria-label'), width: box.width, height: box.height}})"""
@@ -155,11 +162,11 @@ def _browser() -> Iterator[_Talk]:
         raise NoChromium(f"none of {', '.join(NAMES)} is on PATH; on Debian: apt-get install chromium")
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
-    moved = AS_3_AND_4.format(reads=theirs_in, writes=theirs_out)
+    start = [sys.executable, "-c", AS_3_AND_4, str(theirs_in), str(theirs_out), binary, *FLAGS]
     try:
         with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
             process = subprocess.Popen(
-                ["/bin/sh", "-c", moved, binary, *FLAGS, f"--user-data-dir={profile}"],
+                [*start, f"--user-data-dir={profile}"],
                 pass_fds=(theirs_in, theirs_out),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -121,7 +121,6 @@ def _request(
     if cut:  # no usage came back, so the upper bound is booked
         answer |= {"flags": [AMBIGUOUS], "cost_usd": answer["cost_usd"] * 3, "baseline_usd": Decimal(0)}
     rows.append(answer)
-    slow = {Tier.HAIKU: 900, Tier.SONNET: 2_600, Tier.OPUS: 5_200}[tier]
     record = Record(
         request_id=name,
         tenant=tenant,
@@ -132,17 +131,24 @@ def _request(
         model=model.id,
         usage=usage,
         cache=None if pinned else "hit" if cached else "miss",
-        classifier_ms=None if cached or pinned else 350 * chance.lognormvariate(0, 0.3),
-        classifier_failed=not (cached or pinned) and chance.random() < TROUBLE,
-        fallback=chance.random() < TROUBLE,
-        rate_limits=int(chance.random() < TROUBLE),
         ambiguous=int(cut),
         status=529 if cut else 200,
-        latency_ms=slow * chance.lognormvariate(0, 0.4),
     )
+    _measured(record, chance)
     if at.hour == JOBS_HOUR:
         record.kind, record.outcome = "job", "done"
     return rows, record
+
+
+def _measured(record: Record, chance: random.Random) -> None:
+    """How long it took and what went wrong on the way."""
+    slow = {Tier.HAIKU: 900, Tier.SONNET: 2_600, Tier.OPUS: 5_200}[record.tier or Tier.OPUS]
+    record.latency_ms = slow * chance.lognormvariate(0, 0.4)
+    if record.cache == "miss":
+        record.classifier_ms = 350 * chance.lognormvariate(0, 0.3)
+        record.classifier_failed = chance.random() < TROUBLE
+    record.fallback = chance.random() < TROUBLE
+    record.rate_limits = int(chance.random() < TROUBLE)
 
 
 def _call(entry_id: str, purpose: str, model: Model, usage: Usage, at: dt.datetime) -> dict[str, Any]:
