@@ -43,16 +43,21 @@ class Env:
 
 
 class Metric:
-    """CloudWatch metrics, in `NAMESPACE`, with the dimension `service`; requests and spend are emitted by tier too."""
+    """CloudWatch metrics, in `NAMESPACE`, with the dimension `service`; requests and spend are emitted by model too.
+
+    Each name and each model is a metric of its own, billed at about $0.30 a month while it is emitted, so tenants and
+    tags are no dimensions, and tiers neither: a tier is one model of the lineup, and callers may pin any other.
+    """
 
     REQUESTS: Final = "Requests"  # Count
     SPEND: Final = "SpendUSD"  # None (dollars), Sum feeds graphs
     SAVED: Final = "SavedUSD"  # baseline - all calls made for the request; may be negative
     SPEND_TODAY: Final = "SpendTodayUSD"  # gauge: the account's UTC day so far; alarms read its Maximum
-    SPEND_MONTH: Final = "SpendThisMonthUSD"  # gauge: the account's UTC month so far
-    BUDGET_STEPS: Final = "BudgetSteps"  # Count of steps (50, 80, 100 %) that tenants' budgets have reached
-    DRIFT: Final = "LedgerDriftUSD"  # how far a day's ledger is from the provider's bill, ambiguous payments explained
-    SWEPT: Final = "SweptReservations"  # Count of calls whose process died: booked as ambiguous payments
+    SPEND_THIS_MONTH: Final = "SpendThisMonthUSD"  # gauge: the account's UTC month so far; alarms read its Maximum
+    BUDGET_STEPS: Final = "BudgetSteps"  # Count of 50, 80 and 100 % steps reached by a tenant's or month's budget
+    LEDGER_DRIFT: Final = "LedgerDriftUSD"  # gauge: how far a day's ledger is from the bill, unexplained
+    SWEPT: Final = "SweptReservations"  # Count of reservations that outlived their lease, booked as ambiguous
+    UNRESERVED: Final = "UnreservedCalls"  # Count of calls made while the budget store was down and the mode allowed it
     CLASSIFIER_LATENCY: Final = "ClassifierLatency"  # Milliseconds
     CLASSIFIER_FAILURES: Final = "ClassifierFailures"  # Count; the label was then `moderate` by default
     CACHE_HITS: Final = "LabelCacheHits"  # Count of labels found in a cache
@@ -62,7 +67,6 @@ class Metric:
     ERRORS: Final = "Errors"  # Count of requests and jobs answered by an error of 5xx
     LEDGER_FAILURES: Final = "LedgerFailures"  # Count of entries that could not be written (they are in the log)
     AMBIGUOUS: Final = "AmbiguousPayments"  # Count of calls booked at their upper bound, because no usage came back
-    UNRESERVED: Final = "UnreservedCalls"  # Count of calls made though no budget could be asked
     LATENCY: Final = "RequestLatency"  # Milliseconds, upstream included
     JOBS_DONE: Final = "JobsDone"  # Count
     JOBS_FAILED: Final = "JobsFailed"  # Count
@@ -72,7 +76,7 @@ class Metric:
 NAMESPACE: Final = "ClaudeCostRouter"
 SERVICE_DIMENSION: Final = "service"  # value: SERVICE_PREFIX + stage
 SERVICE_PREFIX: Final = "cost-router-"
-TIER_DIMENSION: Final = "tier"
+MODEL_DIMENSION: Final = "model"
 
 
 class Table:

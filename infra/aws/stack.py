@@ -17,7 +17,7 @@ from infra.aws.config import Config
 from infra.aws.dashboard import Dashboard
 from infra.aws.functions import BATCH_TIMEOUT, COLLECTOR_TIMEOUT, Batch, Collector, Router, Runtime
 from infra.aws.metrics import Metrics
-from infra.aws.monitoring import Monitoring, health_rings, spend_rings
+from infra.aws.monitoring import Limits, Monitoring, health_rings, money_rings, spend_rings, surges
 from infra.aws.queueing import Queueing
 from infra.aws.storage import Storage
 
@@ -153,17 +153,19 @@ class CostRouterStack(Stack):
         metrics = Metrics(
             stage=c.env, rest_api=self.api.rest_api, jobs=queues.jobs, dead_letter_queue=queues.dead_letters
         )
-        rings = [*spend_rings(metrics, c.daily_budget_usd), *health_rings(metrics, c.classifier_deadline_seconds)]
-        self.monitoring = Monitoring(self, "Monitoring", rings=rings, alert_email=c.alert_email)
+        limits = Limits(
+            daily_budget_usd=c.daily_budget_usd, monthly_budget_usd=c.monthly_budget_usd, spend_anomaly=c.spend_anomaly
+        )
+        rings = [
+            *spend_rings(metrics, limits),
+            *money_rings(metrics),
+            *health_rings(metrics, c.classifier_deadline_seconds),
+        ]
+        rates = surges(metrics, limits)
+        self.monitoring = Monitoring(self, "Monitoring", rings=rings, surges=rates, alert_email=c.alert_email)
         self.collector.function.add_environment(Env.ALERTS_TOPIC, self.monitoring.topic.topic_arn)
         self.monitoring.topic.grant_publish(self.collector.function)
-        self.dashboard = Dashboard(
-            self,
-            "Dashboard",
-            metrics=metrics,
-            alarms=self.monitoring.alarms,
-            daily_budget_usd=c.daily_budget_usd,
-        )
+        self.dashboard = Dashboard(self, "Dashboard", metrics=metrics, alarms=self.monitoring.alarms, limits=limits)
 
     def _tell(self) -> None:
         outputs = {

@@ -1,6 +1,5 @@
 """Deploys the CDK template into the emulator as CloudFormation would: assets to the bucket, then create or update."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,13 +16,13 @@ from infra.local.processes import LocalStackError
 DEPLOY_SECONDS: Final = 180.0
 BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"  # what `cdk bootstrap` leaves, and templates look for
 BOOTSTRAP_VERSION: Final = "30"
-TEMPLATES: Final = "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"  # the bucket of `cdk bootstrap`
+ASSETS: Final = "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"  # the bucket that `cdk bootstrap` makes
 ENDED: Final = ("COMPLETE", "FAILED")
 
 
 def deploy(emulator: Emulator, config: Config, outdir: Path) -> dict[str, str]:
     """Synthesise `config` and bring the emulated stack to it; gives the stack's outputs."""
-    template = _synth(config, outdir)
+    template = synthesise(config, outdir)
     emulator.client("ssm").put_parameter(
         Name=BOOTSTRAP_PARAMETER, Value=BOOTSTRAP_VERSION, Type="String", Overwrite=True
     )
@@ -32,12 +31,12 @@ def deploy(emulator: Emulator, config: Config, outdir: Path) -> dict[str, str]:
     return apply_template(emulator, name, template)
 
 
-def _synth(config: Config, outdir: Path) -> Path:
+def synthesise(config: Config, outdir: Path, *, bundling: bool = True) -> Path:
     """Synthesise with the Node of this virtual environment; jsii starts it when the CDK is imported, so not before."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     from infra.aws.app import synth  # noqa: PLC0415
 
-    return synth(config, outdir)
+    return synth(config, outdir, bundling=bundling)
 
 
 def upload_assets(emulator: Emulator, outdir: Path, template: Path) -> None:
@@ -59,12 +58,11 @@ def upload_assets(emulator: Emulator, outdir: Path, template: Path) -> None:
 def apply_template(emulator: Emulator, name: str, template: Path) -> dict[str, str]:
     """Create or update the stack and wait for the end; raises `LocalStackError` with the first failure."""
     cloudformation = emulator.client("cloudformation")
-    url = _upload_template(emulator, template)
     exists = any(stack["StackName"] == name for stack in cloudformation.describe_stacks()["Stacks"])
     change = cloudformation.update_stack if exists else cloudformation.create_stack
     change(
         StackName=name,
-        TemplateURL=url,
+        TemplateURL=_upload_template(emulator, template),
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
     deadline = time.monotonic() + DEPLOY_SECONDS
@@ -79,13 +77,11 @@ def apply_template(emulator: Emulator, name: str, template: Path) -> dict[str, s
 
 
 def _upload_template(emulator: Emulator, template: Path) -> str:
-    """Put the template where CloudFormation reads it, as the CDK command does: inline it may have 51,200 bytes only."""
-    content = template.read_bytes()
-    bucket, key = _resolved(TEMPLATES), f"{hashlib.sha256(content).hexdigest()}.json"
-    s3 = emulator.client("s3")
+    """Put the template in the bucket, as `cdk deploy` does: in the request itself it may have 51,200 bytes only."""
+    s3, bucket = emulator.client("s3"), _resolved(ASSETS)
     s3.create_bucket(Bucket=bucket)
-    s3.put_object(Bucket=bucket, Key=key, Body=content)
-    return f"{emulator.endpoint}/{bucket}/{key}"
+    s3.upload_file(str(template), bucket, template.name)
+    return f"{emulator.endpoint}/{bucket}/{template.name}"
 
 
 def _first_failure(cloudformation: Any, name: str) -> str:

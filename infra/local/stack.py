@@ -118,6 +118,7 @@ def local_config(upstream: Upstream, daily_budget_usd: Decimal | None) -> Config
         retain_data=False,
         upstream_url=upstream.url,
         daily_budget_usd=daily_budget_usd,
+        spend_anomaly=None,  # the emulator has no metric math
         log_retention_days=1,
         reconcile=upstream.simulated,  # with the real API an operator may want to give an admin key by hand
     )

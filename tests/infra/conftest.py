@@ -70,7 +70,13 @@ def streaming(tmp_path_factory: pytest.TempPathFactory) -> Template:
 def buffered(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """What the emulator runs."""
     config = Config(
-        env="local", streaming=False, local=True, retain_data=False, upstream_url="http://127.0.0.1:9", lineup="article"
+        env="local",
+        streaming=False,
+        local=True,
+        retain_data=False,
+        upstream_url="http://127.0.0.1:9",
+        lineup="article",
+        spend_anomaly=None,
     )
     return _template(tmp_path_factory, config)
 
