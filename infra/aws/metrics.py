@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aws_cdk import Duration
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 
 from cost_router.contract import MODEL_DIMENSION, NAMESPACE, SERVICE_DIMENSION, SERVICE_PREFIX
@@ -18,6 +19,7 @@ class Metrics:
     rest_api: apigateway.RestApi
     jobs: sqs.Queue
     dead_letter_queue: sqs.Queue
+    collector: lambda_.Function
 
     def ours(self, name: str, statistic: str, period: Duration, label: str | None = None) -> cloudwatch.Metric:
         """One of `contract.Metric`, over all models; a label is for graphs, it makes an alarm metric math."""
@@ -48,6 +50,10 @@ class Metrics:
     def server_errors(self, period: Duration) -> cloudwatch.Metric:
         """Answers of 5xx, the gateway's own included."""
         return self.rest_api.deployment_stage.metric_server_error(statistic="Sum", period=period)
+
+    def collector_errors(self, period: Duration) -> cloudwatch.Metric:
+        """Rounds of the collector that failed."""
+        return self.collector.metric_errors(statistic="Sum", period=period)
 
     def client_errors(self, period: Duration) -> cloudwatch.Metric:
         """Answers of 4xx."""

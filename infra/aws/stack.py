@@ -151,7 +151,11 @@ class CostRouterStack(Stack):
     def _watch(self) -> None:
         c, queues = self.config, self.queueing
         metrics = Metrics(
-            stage=c.env, rest_api=self.api.rest_api, jobs=queues.jobs, dead_letter_queue=queues.dead_letters
+            stage=c.env,
+            rest_api=self.api.rest_api,
+            jobs=queues.jobs,
+            dead_letter_queue=queues.dead_letters,
+            collector=self.collector.function,
         )
         limits = Limits(
             daily_budget_usd=c.daily_budget_usd, monthly_budget_usd=c.monthly_budget_usd, spend_anomaly=c.spend_anomaly

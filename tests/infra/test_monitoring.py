@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aws_cdk import App, Stack
 from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 
 from cost_router.contract import NAMESPACE, Metric
@@ -56,7 +57,17 @@ def monthly(tmp_path_factory: pytest.TempPathFactory) -> Template:
     api.root.add_method("GET")
     limits = Limits(monthly_budget_usd=Decimal(600))
     metrics = Metrics(
-        stage="prod", rest_api=api, jobs=sqs.Queue(stack, "Jobs"), dead_letter_queue=sqs.Queue(stack, "Dead")
+        stage="prod",
+        rest_api=api,
+        jobs=sqs.Queue(stack, "Jobs"),
+        dead_letter_queue=sqs.Queue(stack, "Dead"),
+        collector=lambda_.Function(
+            stack,
+            "Collector",
+            code=lambda_.Code.from_inline("pass"),
+            handler="index.handler",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+        ),
     )
     rings = spend_rings(metrics, limits)
     monitoring = Monitoring(stack, "Monitoring", rings=rings, surges=[], alert_email="")
@@ -138,7 +149,7 @@ def test_alarms_on_our_namespace_watch_metrics_of_the_contract(streaming: Templa
 def test_every_alarm_says_what_is_wrong_and_rings_on_the_topic(streaming: Template) -> None:
     (topic,) = streaming.of_type("AWS::SNS::Topic")
     alarms = streaming.of_type(ALARM)
-    assert len(alarms) == 13
+    assert len(alarms) == 14
     for found in alarms.values():
         assert found["AlarmActions"] == [{"Ref": topic}]
         assert found["AlarmDescription"].endswith(".")
