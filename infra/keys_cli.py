@@ -4,7 +4,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from infra.operate import keys as key_store
 from infra.operate.show import usd
 from infra.operate.target import find_target
-from infra.operate.tenants import NONE, KeyProblem, Policy, change_tenant, parse_budget, parse_tags
+from infra.operate.tenants import NONE, KeyProblem, Policy, change_tenant, parse_budget, parse_rpm, parse_tags
 from infra.terminal import AsJson, Stack, console, says_what_is_wrong
 
 keys_app = typer.Typer(no_args_is_help=True, help="Gateway keys and the tenants that own them.")
@@ -23,10 +23,34 @@ GRACE_HOURS: Final = 24
 MOST_HOURS: Final = 8_760  # a year
 KEY_COLUMNS: Final = ("id", "hint", "created_at", "disabled")
 
-Budget = Annotated[str | None, typer.Option("--daily-budget", help="US dollars per UTC day, such as 25 or 0.50")]
+Daily = Annotated[str | None, typer.Option("--daily-budget", help="US dollars per UTC day, such as 25 or 0.50")]
+Monthly = Annotated[str | None, typer.Option("--monthly-budget", help="US dollars per UTC month")]
+Session = Annotated[str | None, typer.Option("--session-budget", help="US dollars per session and UTC day")]
+Rpm = Annotated[str | None, typer.Option("--session-rpm", help="requests per session and minute")]
 Floor = Annotated[str | None, typer.Option(help="lowest tier: haiku, sonnet or opus")]
 Ceiling = Annotated[str | None, typer.Option(help="highest tier")]
-Tags = Annotated[str | None, typer.Option(help="service=search,customer=acme")]
+Tags = Annotated[str | None, typer.Option(help="service=search,customer=acme; replaces all")]
+Reads = Annotated[
+    bool | None, typer.Option("--reads-account/--reads-own", help="whether its keys see what all tenants spend")
+]
+SHOWN: Final = {
+    "session budget": "session_budget_usd",
+    "daily budget": "daily_budget_usd",
+    "spent today": "spent_usd",
+    "left today": "left_usd",
+    "monthly budget": "monthly_budget_usd",
+    "spent in month": "month_spent_usd",
+    "left in month": "month_left_usd",
+}
+READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "floor": str,
+    "ceiling": str,
+    "tags": parse_tags,
+    "daily_budget_usd": parse_budget,
+    "monthly_budget_usd": parse_budget,
+    "session_budget_usd": parse_budget,
+    "session_rpm": parse_rpm,
+}
 
 
 @keys_app.command("create")
@@ -34,16 +58,21 @@ Tags = Annotated[str | None, typer.Option(help="service=search,customer=acme")]
 def keys_create(
     tenant: str,
     *,
-    daily_budget: Budget = None,
+    daily_budget: Daily = None,
+    monthly_budget: Monthly = None,
+    session_budget: Session = None,
+    session_rpm: Rpm = None,
     floor: Floor = None,
     ceiling: Ceiling = None,
     tags: Tags = None,
+    reads_account: Reads = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a gateway key for a tenant and print it, once; the tenant is made when it is new."""
-    budget = None if daily_budget is None else parse_budget(daily_budget)
-    policy = Policy(floor, ceiling, None if tags is None else parse_tags(tags), budget)
+    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm)
+    given = {name: READERS[name](word) for name, word in zip(READERS, words, strict=True) if word is not None}
+    policy = Policy(**given, reads_account=reads_account)
     key = key_store.create(find_target(stack), tenant, policy, dt.datetime.now(dt.UTC))
     if as_json:
         print(json.dumps({"tenant": tenant, "key": key}))
@@ -59,7 +88,11 @@ def keys_list(*, stack: Stack = None, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(found))
     else:
-        console.print(_table(("tenant", *KEY_COLUMNS, "daily_budget_usd", "floor", "ceiling", "tags"), found))
+        console.print(
+            _table(
+                ("tenant", *KEY_COLUMNS, "daily_budget_usd", "monthly_budget_usd", "floor", "ceiling", "tags"), found
+            )
+        )
 
 
 @keys_app.command("show")
@@ -70,13 +103,12 @@ def keys_show(tenant: str, *, stack: Stack = None, as_json: AsJson = False) -> N
     if as_json:
         print(json.dumps(found))
         return
-    budget, left = (None if found[name] is None else Decimal(found[name]) for name in ("daily_budget_usd", "left_usd"))
     console.print(f"tenant {tenant}{', disabled' if found['disabled'] else ''}")
-    for name in ("floor", "ceiling", "tags"):
-        console.print(f"  {name:<13} {_cell(found[name])}")
-    console.print(f"  {'daily budget':<13} {'-' if budget is None else usd(budget)}")
-    console.print(f"  {'spent today':<13} {usd(Decimal(found['spent_usd']))} on {found['day']} (UTC)")
-    console.print(f"  {'left today':<13} {'-' if left is None else usd(left)}")
+    for name in ("floor", "ceiling", "tags", "session_rpm", "reads_account"):
+        console.print(f"  {name.replace('_', ' '):<15} {_cell(found[name])}")
+    for said, name in SHOWN.items():
+        amount = found[name]
+        console.print(f"  {said:<15} {'-' if amount is None else usd(Decimal(amount))}")
     console.print(_table(KEY_COLUMNS, found["keys"]))
 
 
@@ -85,24 +117,28 @@ def keys_show(tenant: str, *, stack: Stack = None, as_json: AsJson = False) -> N
 def keys_set(
     tenant: str,
     *,
-    daily_budget: Annotated[str | None, typer.Option(help="US dollars per UTC day, or none")] = None,
-    floor: Annotated[str | None, typer.Option(help="lowest tier, or none")] = None,
-    ceiling: Annotated[str | None, typer.Option(help="highest tier, or none")] = None,
-    tags: Annotated[str | None, typer.Option(help="service=search,customer=acme, or none; replaces all")] = None,
+    daily_budget: Daily = None,
+    monthly_budget: Monthly = None,
+    session_budget: Session = None,
+    session_rpm: Rpm = None,
+    floor: Floor = None,
+    ceiling: Ceiling = None,
+    tags: Tags = None,
+    reads_account: Reads = None,
     disable: Annotated[bool | None, typer.Option("--disable/--enable", help="refuse all keys, or no longer")] = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what a tenant may; only what is given changes, within 60 seconds."""
-    words = {"floor": floor, "ceiling": ceiling, "tags": tags, "daily_budget_usd": daily_budget}
-    readers = {"tags": parse_tags, "daily_budget_usd": parse_budget}
-    changes: dict[str, Any] = {
-        name: None if word == NONE else readers.get(name, str)(word) for name, word in words.items() if word is not None
-    }
+    """Change what a tenant may; only what is given changes, within 60 seconds; `none` takes a field away."""
+    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm)
+    given = {name: word for name, word in zip(READERS, words, strict=True) if word is not None}
+    changes: dict[str, Any] = {name: None if word == NONE else READERS[name](word) for name, word in given.items()}
+    if reads_account is not None:
+        changes["reads_account"] = reads_account or None
     if disable is not None:
         changes["disabled"] = True if disable else None
     if not changes:
-        accepted = "--daily-budget, --floor, --ceiling, --tags, --disable, --enable"
+        accepted = "--daily-budget, --monthly-budget, --session-budget, --session-rpm, --floor, --ceiling, --tags, ..."
         raise KeyProblem(f"nothing to change of {tenant!r}; accepted: {accepted}")
     target = find_target(stack)
     change_tenant(target, tenant, changes)
@@ -168,6 +204,12 @@ def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Table:
             shown["disabled"] = f"after {_minute(row['disabled_after'])}"
         table.add_row(*(_cell(shown[name]) for name in columns))
     return table
+
+
+def _budget(row: Mapping[str, Any]) -> str | None:
+    """A tenant's budgets, short enough for a table."""
+    spans = {"daily_budget_usd": "a day", "monthly_budget_usd": "a month"}
+    return ", ".join(f"${row[name]} {span}" for name, span in spans.items() if row[name]) or None
 
 
 def _minute(instant: str) -> str:

@@ -20,7 +20,9 @@ from infra.operate.target import Target
 NONE: Final = "none"  # the word that takes a field away
 BUDGET: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 BOUNDS: Final = ("floor", "ceiling")
-POLICY: Final = (*BOUNDS, "tags", "daily_budget_usd")
+BUDGETS: Final = ("daily_budget_usd", "monthly_budget_usd", "session_budget_usd")
+POLICY: Final = (*BOUNDS, "tags", *BUDGETS, "session_rpm", "reads_account")
+MOST_RPM: Final = 10_000
 Item = Mapping[str, Any]
 read_value, write_value = TypeDeserializer().deserialize, TypeSerializer().serialize
 
@@ -37,6 +39,10 @@ class Policy:
     ceiling: str | None = None
     tags: Mapping[str, str] | None = None
     daily_budget_usd: Decimal | None = None
+    monthly_budget_usd: Decimal | None = None
+    session_budget_usd: Decimal | None = None  # of one session in a UTC day
+    session_rpm: int | None = None  # requests of one session in a minute
+    reads_account: bool | None = None  # whether its keys may see what all tenants spend
 
 
 def put_tenant(target: Target, tenant: str, policy: Policy, now: dt.datetime) -> None:
@@ -53,7 +59,7 @@ def put_tenant(target: Target, tenant: str, policy: Policy, now: dt.datetime) ->
 
 
 def change_tenant(target: Target, tenant: str, changes: Item) -> None:
-    """Change what is given of a tenant: `floor`, `ceiling`, `tags`, `daily_budget_usd`, `disabled`; None takes it away.
+    """Change what is given of a tenant: fields of `Policy`, and `disabled`; None takes a field away.
 
     Raises `KeyProblem` for an unknown tenant, and when it was changed or deleted meanwhile.
     """
@@ -63,37 +69,42 @@ def change_tenant(target: Target, tenant: str, changes: Item) -> None:
 
 
 def tenant_today(target: Target, tenant: str, day: dt.date) -> dict[str, Any]:
-    """A tenant's policy, what it spent on the UTC day, and what is left; dollars as decimal strings."""
+    """A tenant's policy, what it spent in the UTC day and month, and what is left; dollars as decimal strings."""
     item = _known(target, tenant)
-    key = {Table.LEDGER_PK: {"S": f"counters#{day.isoformat()}"}, Table.LEDGER_SK: {"S": f"tenant#{tenant}"}}
-    reply = target.client("dynamodb").get_item(TableName=target.tables["ledger"], Key=key, ConsistentRead=True)
-    counter = reply.get("Item", {})
-    spent = Decimal(read_value(counter["cost_usd"])) if "cost_usd" in counter else Decimal(0)
-    budget = item.get("daily_budget_usd")
+    today, month = (_spent(target, tenant, span) for span in (day.isoformat(), f"{day:%Y-%m}"))
     return {
         "tenant": tenant,
         "created_at": item.get("created_at"),
         "disabled": bool(item.get("disabled")),
         **policy_json(item),
         "day": day.isoformat(),
-        "spent_usd": dollars(spent),
-        "left_usd": None if budget is None else dollars(max(Decimal(0), budget - spent)),
+        "spent_usd": dollars(today),
+        "left_usd": _left(item.get("daily_budget_usd"), today),
+        "month_spent_usd": dollars(month),
+        "month_left_usd": _left(item.get("monthly_budget_usd"), month),
     }
 
 
 def policy_json(item: Item) -> dict[str, Any]:
-    """The policy in a tenant's item; dollars as a decimal string, None for what is open."""
-    budget = item.get("daily_budget_usd")
-    return {name: item.get(name) for name in POLICY} | {"daily_budget_usd": None if budget is None else dollars(budget)}
+    """The policy in a tenant's item; dollars as decimal strings, None for what is open."""
+    found = {name: item.get(name) for name in POLICY}
+    found |= {name: dollars(item[name]) for name in BUDGETS if item.get(name) is not None}
+    rpm = item.get("session_rpm")
+    return found | {"session_rpm": None if rpm is None else int(rpm), "reads_account": bool(item.get("reads_account"))}
 
 
 def parse_budget(text: str) -> Decimal:
-    """Dollars a day in the words of a command; raises `KeyProblem`."""
+    """US dollars in the words of a command; raises `KeyProblem`."""
     if not BUDGET.fullmatch(text) or not Decimal(text):
-        raise KeyProblem(
-            f"daily budget {text!r}; accepted: US dollars above 0, such as 25 or 0.50, to the micro-dollar"
-        )
+        raise KeyProblem(f"budget {text!r}; accepted: US dollars above 0, such as 25 or 0.50, to the micro-dollar")
     return Decimal(text)
+
+
+def parse_rpm(text: str) -> int:
+    """Requests a minute in the words of a command; raises `KeyProblem`."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_RPM):
+        raise KeyProblem(f"session rpm {text!r}; accepted: a whole number from 1 to {MOST_RPM}")
+    return int(text)
 
 
 def parse_tags(text: str) -> dict[str, str]:
@@ -118,6 +129,18 @@ def read_items(target: Target) -> dict[str, dict[str, Any]]:
         for item in page["Items"]
     )
     return {str(item[Table.TENANTS_KEY]): item for item in items}
+
+
+def _spent(target: Target, tenant: str, span: str) -> Decimal:
+    """What a tenant spent in a UTC day or month."""
+    key = {Table.LEDGER_PK: {"S": f"counters#{span}"}, Table.LEDGER_SK: {"S": f"tenant#{tenant}"}}
+    reply = target.client("dynamodb").get_item(TableName=target.tables["ledger"], Key=key, ConsistentRead=True)
+    counter = reply.get("Item", {})
+    return Decimal(read_value(counter["cost_usd"])) if "cost_usd" in counter else Decimal(0)
+
+
+def _left(budget: Decimal | None, spent: Decimal) -> str | None:
+    return None if budget is None else dollars(max(Decimal(0), budget - spent))
 
 
 def _item(target: Target, tenant: str) -> dict[str, Any]:

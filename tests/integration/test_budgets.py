@@ -68,6 +68,58 @@ def test_a_request_that_its_budget_does_not_cover_is_refused_by_name_and_costs_n
     assert spent_by(stack, name) == 0
 
 
+def test_a_monthly_budget_refuses_by_its_own_name(
+    stack: LocalStack, entrance: str, meter: Meter, unique: Unique, group: str
+) -> None:
+    name = f"monthly-{group}"
+    limits = Policy(monthly_budget_usd=Decimal("0.0001"))
+    key = create(stack.target, name, limits, dt.datetime.now(dt.UTC))
+    refused = post(entrance, key, unique("Hi"), model="opus")
+    assert refused.status_code == 429
+    assert refused.headers["x-router-rule"] == refused.json()["error"]["details"]["rule"] == "budget:tenant-monthly"
+    assert meter.requests() == []
+
+
+def test_a_requests_own_cap_lowers_its_tier_or_refuses_it(
+    stack: LocalStack, entrance: str, meter: Meter, unique: Unique
+) -> None:
+    key = stack.description["gateway_key"]
+    capped = post(entrance, key, unique("Hi"), model="opus", **{"x-router-max-cost-usd": "0.0105"})
+    assert capped.status_code == 200, capped.text
+    assert (capped.headers["x-router-tier"], capped.headers["x-router-cause"]) == ("sonnet", "rule:max-cost")
+    assert Decimal(capped.headers["x-router-cost-usd"]) <= Decimal("0.0105")
+    meter.reset()
+    refused = post(entrance, key, unique("Hi"), **{"x-router-max-cost-usd": "0.000001"})
+    assert (refused.status_code, refused.headers["x-router-rule"]) == (429, "max-cost")
+    assert refused.headers["x-should-retry"] == "false"
+    wrong = post(entrance, key, unique("Hi"), **{"x-router-max-cost-usd": "a dime"})
+    assert wrong.status_code == 400
+    assert "x-router-max-cost-usd: 'a dime'; accepted: US dollars above 0, such as 0.05" in wrong.text
+    assert meter.requests() == []
+
+
+def test_a_session_that_runs_away_is_stopped_and_told_when_to_come_back(
+    stack: LocalStack, entrance: str, meter: Meter, unique: Unique, group: str
+) -> None:
+    key = create(stack.target, f"looping-{group}", Policy(session_rpm=3), dt.datetime.now(dt.UTC))
+
+    def burst() -> list[httpx2.Response]:
+        with ThreadPoolExecutor(8) as pool:
+            texts = [unique("again") for _ in range(8)]
+            return list(pool.map(lambda text: post(entrance, key, text, **{"x-router-session": "agent-7"}), texts))
+
+    minute = dt.datetime.now(dt.UTC).minute
+    answers = burst()
+    if dt.datetime.now(dt.UTC).minute != minute:  # a new minute began in between: the next burst has one of its own
+        answers = burst()
+    assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 5
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.headers["x-router-rule"] == "pace:session"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert "x-should-retry" not in refused.headers
+    assert post(entrance, key, unique("again"), **{"x-router-session": "agent-8"}).status_code == 200
+
+
 def test_many_at_once_never_spend_more_than_the_budget_and_what_was_put_aside_is_given_back(
     stack: LocalStack, meter: Meter, unique: Unique
 ) -> None:
