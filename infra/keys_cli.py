@@ -88,11 +88,8 @@ def keys_list(*, stack: Stack = None, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(found))
     else:
-        console.print(
-            _table(
-                ("tenant", *KEY_COLUMNS, "daily_budget_usd", "monthly_budget_usd", "floor", "ceiling", "tags"), found
-            )
-        )
+        columns = ("tenant", *KEY_COLUMNS, "budget", "floor", "ceiling", "tags")
+        console.print(_table(columns, [{**row, "budget": _budget(row)} for row in found]))
 
 
 @keys_app.command("show")
