@@ -116,7 +116,7 @@ def report(
     day: Annotated[str | None, typer.Option(help="UTC day, YYYY-MM-DD; today when left out")] = None,
     days: Annotated[int | None, typer.Option(help="the last N UTC days, with today")] = None,
     by: Annotated[str, typer.Option(help="model, tier, label, tenant or tag:NAME")] = "model",
-    baseline: Annotated[str, typer.Option(help="what savings are measured against: opus or sonnet")] = "opus",
+    baseline: Annotated[str, typer.Option(help="what savings are measured against: opus, sonnet or asked")] = "opus",
     what_if: Annotated[str | None, typer.Option(help="price the same traffic with this lineup, too")] = None,
     discounts: Annotated[Path | None, typer.Option(help="the deployment's file of discounts")] = None,
     html: Annotated[Path | None, typer.Option(help="write a page with charts to this file")] = None,

@@ -38,7 +38,7 @@ def page(made: Report) -> str:
     who = "the stand-in: simulated; prices are real" if made.simulated else "Claude"
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title="What Claude cost",
-        under=f"{escape(made.deployment)}, {span} (UTC), compared with everything on {escape(made.baseline)}",
+        under=f"{escape(made.deployment)}, {span} (UTC), compared with {escape(made.compared)}",
         cards=_cards(made),
         charts=_charts(made),
         sentences=_sentences(made),
@@ -58,7 +58,7 @@ def _cards(made: Report) -> str:
     mood = "bad" if total.saved_usd < 0 else "good"
     cards = [
         _card("actual", total.cost_usd, f"paid for {total.requests:,} request{'' if total.requests == 1 else 's'}"),
-        _card("baseline", total.baseline_usd, f"the same answers all on {made.baseline}"),
+        _card("baseline", total.baseline_usd, f"the same answers {made.compared}"),
         _card("saved", total.saved_usd, f"saved: {percent(total.saved_usd, total.baseline_usd)} of the baseline", mood),
         _card("classifier", total.classifier_cost_usd, "of what was paid, for labelling"),
     ]
@@ -91,7 +91,7 @@ def _charts(made: Report) -> str:
     legend = "".join(f'<li><i class="{style}"></i>{escape(model)}</li>' for model, style in styles.items())
     drawn = (
         (f"Spend per {unit}, by model", spend, f'<ul class="legend">{legend}</ul>'),
-        (f"Saved per {unit}, against all {made.baseline}", saved, ""),
+        (f"Saved per {unit}, against {made.compared}", saved, ""),
     )
     return "".join(
         f"<section><h2>{escape(heading)}</h2>{columns(heading, stacks)}{below}</section>"

@@ -15,7 +15,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from cost_router.contract import Table
 from cost_router.core.errors import InvalidRequest
-from cost_router.core.ledger import AMBIGUOUS
+from cost_router.core.ledger import AMBIGUOUS, REVERSAL, SWEPT
 from cost_router.core.ports import Row
 from cost_router.core.pricing import TOKENS, dollars
 from cost_router.core.spend import BY, Figures, check_by, summed
@@ -132,9 +132,16 @@ class Report:
         return totals(self.entries)
 
     @property
+    def compared(self) -> str:
+        """What the baseline is, in words."""
+        return "as asked" if self.baseline == "asked" else f"all {self.baseline}"
+
+    @property
     def ambiguous(self) -> list[Row]:
         """Calls that may have been paid for without an answer, booked at the most that they can have cost."""
-        return [entry for entry in self.entries if AMBIGUOUS in entry["flags"]]
+        found = [entry for entry in self.entries if AMBIGUOUS in entry["flags"]]
+        settled = {_reservation(entry) for entry in found if REVERSAL in entry["flags"]}
+        return [entry for entry in found if _reservation(entry) not in settled]
 
     @property
     def today_usd(self) -> Decimal | None:
@@ -173,6 +180,11 @@ class Report:
             "simulated": self.simulated,
             "notes": list(self.notes),
         }
+
+
+def _reservation(entry: Row) -> str:
+    """What an entry is about: a swept one and its reversal are about the same."""
+    return str(entry["entry_id"]).removesuffix(f"#{SWEPT}").removesuffix(f"#{REVERSAL}")
 
 
 def tokens(entries: Iterable[Row], purpose: str) -> int:

@@ -28,10 +28,10 @@ def cost_report(
     entries: Sequence[Row],
     by: str,
     latency: Mapping[str, str] | None = None,
-    baseline: str = "opus",
+    compared: str = "all opus",
 ) -> None:
     """Print the cost report: a row for each key with its share, and the sum; `latency` is told by key when known."""
-    table = _table(f"Cost report by {by}", by, baseline, ("latency",) if latency else ())
+    table = _table(f"Cost report by {by}", by, compared, ("latency",) if latency else ())
     total = totals(entries)
     for key, figures in rows(entries, by).items():
         table.add_row(Text(key), *_cells(figures, total), *((latency.get(key, "-"),) if latency else ()))
@@ -43,14 +43,14 @@ def cost_report(
 def print_report(console: Console, made: Report) -> None:
     """Print a report: the days when there are several, the rows, what-if, and what is to be known beside."""
     if len(made.days) > 1:
-        table = _table("Cost report by day", "day (UTC)", made.baseline)
+        table = _table("Cost report by day", "day (UTC)", made.compared)
         for day, entries in made.days.items():
             table.add_row(day.isoformat(), *_cells(totals(entries), made.total))
         console.print(table)
-    cost_report(console, made.entries, made.by, baseline=made.baseline)
+    cost_report(console, made.entries, made.by, compared=made.compared)
     if made.what_if:
         title = f"What if the lineup were {made.what_if.lineup}: by {made.by}"
-        table, total = _table(title, made.by, made.baseline), totals(made.what_if.entries)
+        table, total = _table(title, made.by, made.compared), totals(made.what_if.entries)
         for key, figures in rows(made.what_if.entries, made.by).items():
             table.add_row(Text(key), *_cells(figures, total))
         table.add_section()
@@ -84,10 +84,10 @@ def remarks(made: Report) -> list[str]:
     return said
 
 
-def _table(title: str, key: str, baseline: str, more: Sequence[str] = ()) -> Table:
+def _table(title: str, key: str, compared: str, more: Sequence[str] = ()) -> Table:
     table = Table(title=Text(title), title_justify="left")
     table.add_column(Text(key))
-    names = ("requests", "share", "actual", "of it classifier", f"baseline (all {baseline})", "saved", "saved %")
+    names = ("requests", "share", "actual", "of it classifier", f"baseline ({compared})", "saved", "saved %")
     for name in (*names, *more):
         table.add_column(name, justify="right")
     return table

@@ -22,11 +22,12 @@ from cost_router.core.errors import NoPrice, UnknownModel
 from cost_router.core.ledger import AMBIGUOUS, CLASSIFIER, usage_in
 from cost_router.core.ports import Row
 from cost_router.core.pricing import TOKENS
-from cost_router.core.words import Tier
+from cost_router.core.words import AUTO, TIER_WORDS, Tier
 from infra.operate.report import BadReport, WhatIf
 
 DATA: Final = Path(cost_router.__file__).parent / "data"
-BASELINES: Final = ("opus", "sonnet")
+ASKED: Final = "asked"  # the model that the caller named; opus where it named none
+BASELINES: Final = ("opus", "sonnet", ASKED)
 COUNTS: Final = "2026 counts about 30 % more tokens than 2024 for the same text"
 
 
@@ -60,31 +61,43 @@ def price_notes(entries: Iterable[Row], discounts: Discounts | None = None) -> l
 def against(entries: Iterable[Row], baseline: str, lineup: Lineup) -> list[Row]:
     """The entries with the baseline asked for; raises `BadReport`.
 
-    The ledger's own baseline is opus. For another one, what has a baseline gets that of the lineup's model.
+    The ledger's own baseline is opus. For another one, what has a baseline gets that of the model it stands for.
     """
     if baseline == BASELINES[0]:
         return list(entries)
-    model = lineup.models[Tier.parse(baseline)]
-    return [{**entry, "baseline_usd": _price(entry, model)} if entry["baseline_usd"] else entry for entry in entries]
+    return [
+        {**entry, "baseline_usd": _price(entry, _baseline(entry, baseline, lineup))} if entry["baseline_usd"] else entry
+        for entry in entries
+    ]
+
+
+def _baseline(entry: Row, baseline: str, lineup: Lineup) -> Model:
+    """The model that a baseline stands for, for one call."""
+    name = entry.get("asked", AUTO) if baseline == ASKED else baseline
+    if name in TIER_WORDS:
+        return lineup.models[Tier.parse(name)]
+    try:
+        return shipped_catalogue().model(name)
+    except UnknownModel:  # `auto`, or a model of a catalogue before or after this one
+        return lineup.baseline
 
 
 def baseline_notes(entries: Iterable[Row], baseline: str, lineup: Lineup) -> list[str]:
     """What is to be noted about a baseline: for how many answers it is an estimate."""
-    model = lineup.models[Tier.parse(baseline)]
     based = [entry for entry in entries if entry["baseline_usd"]]
-    estimated = sum(_counted_otherwise(based, lambda _: model).values())
+    estimated = sum(_counted_otherwise(based, lambda entry: _baseline(entry, baseline, lineup)).values())
     if not estimated:
         return []
     said = (
         f"The baseline is an estimate for {estimated} of {len(based)} answers: their tokens were not counted by the "
-        f"tokenizer of {model.id} ({COUNTS})."
+        f"tokenizer of the model that they are compared with ({COUNTS})."
     )
     return [said]
 
 
 def with_lineup(entries: Iterable[Row], lineup: Lineup, baseline: str) -> tuple[WhatIf, list[str]]:
     """The same traffic with another lineup: each tier's calls on its model of the tier; and what is to be noted."""
-    found, base = list(entries), lineup.models[Tier.parse(baseline)]
+    found = list(entries)
 
     def serving(entry: Row) -> Model:
         return lineup.classifier if entry["purpose"] == CLASSIFIER else lineup.models[Tier.parse(entry["tier"])]
@@ -96,7 +109,7 @@ def with_lineup(entries: Iterable[Row], lineup: Lineup, baseline: str) -> tuple[
         if AMBIGUOUS not in entry["flags"]:
             changed["cost_usd"] = _price(entry, model)
         if entry["baseline_usd"]:
-            changed["baseline_usd"] = _price(entry, base)
+            changed["baseline_usd"] = _price(entry, _baseline(entry, baseline, lineup))
         priced.append(changed)
     return WhatIf(lineup.name, priced), _what_if_notes(found, serving, lineup.name)
 

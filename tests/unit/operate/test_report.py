@@ -84,3 +84,12 @@ def test_the_days_of_a_report_end_today() -> None:
 def test_a_wrong_day_is_quoted(day: str | None, count: int | None, said: str) -> None:
     with pytest.raises(BadReport, match=said):
         days_asked(day, count, DAY)
+
+
+def test_what_was_swept_and_reversed_is_no_ambiguous_payment_any_more() -> None:
+    lost = ambiguous("r1", entry_id="r1#0#swept", flags=["ambiguous", "swept"])
+    back = ambiguous("r1", entry_id="r1#0#reversal", flags=["ambiguous", "reversal"], cost_usd=-lost["cost_usd"])
+    made = report_of(entry("r1"), lost, back, ambiguous("r2"))
+    assert [row["entry_id"] for row in made.ambiguous] == ["r2#2"]
+    assert made.total.cost_usd == Decimal("0.00015") + Decimal("0.02")
+    assert made.total.requests == 1

@@ -21,6 +21,21 @@ def test_the_opus_baseline_is_the_ledgers_own() -> None:
     assert against([booked], "opus", CURRENT) == [booked]
 
 
+@pytest.mark.parametrize(
+    ("asked", "baseline"),
+    [
+        ({"asked": "auto"}, "0.006"),  # opus
+        ({"asked": "sonnet"}, "0.003"),
+        ({"asked": "claude-opus-4-8"}, "0.0075"),  # $5/25 a million
+        ({"asked": "claude-next"}, "0.006"),
+        ({}, "0.006"),  # an entry from before it was written down
+    ],
+)
+def test_the_asked_baseline_is_the_model_that_the_caller_named(asked: dict[str, str], baseline: str) -> None:
+    [found] = against([entry(**asked)], "asked", CURRENT)
+    assert found["baseline_usd"] == Decimal(baseline)
+
+
 def test_a_baseline_is_an_estimate_where_the_tokenizers_differ() -> None:
     assert baseline_notes([classifier(), entry()], "opus", CURRENT) == []
     [note] = baseline_notes([entry(), entry("r2", model="claude-haiku-4-5")], "opus", CURRENT)
