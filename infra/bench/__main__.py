@@ -7,10 +7,16 @@ from typing import Final
 
 from rich.console import Console
 
-from infra.bench.measures import Measure, added_cpu, budget_race, bundle_size, import_ratio
+from infra.bench.measures import Measure, added_cpu, budget_race, bundle_size, import_ratio, store_trips
 
 FILE: Final = Path(__file__).parents[2] / ".local" / "bench.json"
-MEASURES: Final[tuple[Callable[[], list[Measure]], ...]] = (added_cpu, import_ratio, budget_race, bundle_size)
+MEASURES: Final[tuple[Callable[[], list[Measure]], ...]] = (
+    added_cpu,
+    import_ratio,
+    store_trips,
+    budget_race,
+    bundle_size,
+)
 
 
 def main() -> None:

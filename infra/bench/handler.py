@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Final
@@ -59,25 +59,23 @@ def bare() -> None:
 
 def routed() -> None:
     """Print CPU milliseconds of one request through the ASGI app, with every store in memory."""
-    app, body = _bench_app(), json.dumps({"model": "auto", **BODY}).encode()
-    headers = [(b"x-api-key", b"bench"), (b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": headers, "query_string": b""}
-
-    async def call() -> None:
-        status = await _ask(app, scope, body)
-        if status != HTTPStatus.OK:
-            raise SystemExit(f"the router answered {status}")
-
+    app = _app(os.environ, None)
     with contextlib.redirect_stdout(io.StringIO()):  # log lines and metrics are made, as in Lambda, but not shown
-        milliseconds = asyncio.run(_per_call(call))
+        milliseconds = asyncio.run(_per_call(lambda: ask(app)))
     sys.stdout.write(f"{milliseconds}\n")
 
 
-def _bench_app() -> Any:
-    """The deployed app but for its stores."""
+def app_over(aws: Any, around: Callable[[Any], Any], env: Mapping[str, str]) -> Any:
+    """The deployed app with labels and ledger in DynamoDB, one tenant in memory, and something `around` its Claude."""
+    return _app(env, aws, around)
+
+
+def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda claude: claude) -> Any:
+    """The deployed app but for its tenants and, without `aws`, for its other stores."""
     from anthropic import AsyncAnthropic  # noqa: PLC0415
 
     from cost_router.adapters.claude import AnthropicClaude  # noqa: PLC0415
+    from cost_router.adapters.labels import DynamoLabels  # noqa: PLC0415
     from cost_router.adapters.system import SystemChance, SystemClock  # noqa: PLC0415
     from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415
     from cost_router.core.request import Tenant  # noqa: PLC0415
@@ -85,7 +83,7 @@ def _bench_app() -> Any:
     from cost_router.handlers.app import make_app  # noqa: PLC0415
     from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415
 
-    settings = Settings.read(os.environ)
+    settings = Settings.read(env)
     client = AsyncAnthropic(api_key="bench", base_url=settings.upstream_url, max_retries=0)
 
     async def make_client() -> AsyncAnthropic:
@@ -93,15 +91,15 @@ def _bench_app() -> Any:
 
     stores = Memory(Tenant("bench", b"k" * 32))
     out = wiring.Outside(
-        claude=AnthropicClaude(make_client),
-        labels=stores,
-        ledger=stores,
+        claude=around(AnthropicClaude(make_client)),
+        labels=DynamoLabels(aws, settings.labels_table, settings.label_ttl) if aws else stores,
+        ledger=wiring.ledger(settings, aws) if aws else stores,
         tenants=stores,
         telemetry=PowertoolsTelemetry.make("bench"),
         clock=SystemClock(),
         chance=SystemChance(),
     )
-    return make_app(wiring.router(settings, out), out, RouterSettings.read(os.environ), stores)
+    return make_app(wiring.router(settings, out), out, RouterSettings.read(env), stores)
 
 
 class Memory:
@@ -144,19 +142,23 @@ class Memory:
         return self.tenant
 
 
-async def _ask(app: Any, scope: dict[str, Any], body: bytes) -> int:
-    """One request to an ASGI app, without a server."""
+async def ask(app: Any, model: str = "auto", text: str = "") -> None:
+    """One request to an ASGI app, without a server; ends the process when it is not answered."""
+    body = {"model": model, **BODY, **({"messages": [{"role": "user", "content": text}]} if text else {})}
+    headers = [(b"x-api-key", b"bench"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": headers, "query_string": b""}
     status = 0
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        return {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         nonlocal status
         status = message.get("status", status)
 
-    await app(dict(scope), receive, send)
-    return status
+    await app(scope, receive, send)
+    if status != HTTPStatus.OK:
+        raise SystemExit(f"the router answered {status}")
 
 
 def _measure(call: Callable[[], Awaitable[None]]) -> None:

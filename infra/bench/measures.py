@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from infra.bench.handler import BARE_CALL, ROUTED_CALL, environment
 from infra.bench.race import AMOUNT, LIMIT, RACERS, race
+from infra.bench.trips import measure
 from infra.local.processes import Children
 from infra.local.stack import ROOT, find_upstream
 
@@ -21,6 +22,7 @@ ROUNDS: Final = 3
 IMPORT_ROUNDS: Final = 5
 ADDED_CPU_TARGET_MS: Final = 5.0
 IMPORT_TARGET: Final = 1.25
+STORE_TRIPS: Final = 3  # look up, reserve, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,13 @@ def budget_race() -> list[Measure]:
         Measure("money.race_overrun_usd", float(overrun), "USD", 0.0, against),
         Measure("money.race_per_second", per_second, "/s", None, "answers to reservations, one emulated table"),
     ]
+
+
+def store_trips() -> list[Measure]:
+    """Store round trips that a request waits for one after the other."""
+    found = measure()
+    told = "; ".join(f"{trips.case}: {', '.join(trips.operations)}" for trips in found)
+    return [Measure("router.store_trips", max(len(trips.operations) for trips in found), "", STORE_TRIPS, told)]
 
 
 def bundle_size() -> list[Measure]:

@@ -17,6 +17,7 @@ from cost_router.core.errors import BudgetExhausted
 from cost_router.core.ledger import ANSWER, Entry
 from cost_router.core.pricing import Usage
 from cost_router.core.words import Tier
+from infra.bench.trips import make_table
 from infra.local.emulator import Emulator, start_emulator
 from infra.local.processes import Children
 
@@ -33,7 +34,7 @@ def race() -> tuple[Decimal, int, float]:
         children = Children(Path(folder))
         try:
             emulator = start_emulator(children)
-            _make_table(emulator)
+            make_table(emulator, TABLE, (Table.LEDGER_PK, Table.LEDGER_SK))
             return asyncio.run(_race(emulator))
         finally:
             children.end()
@@ -76,13 +77,3 @@ def _reservation(number: int, scope: Scope) -> Reservation:
         baseline_usd=AMOUNT,
     )
     return Reservation(lost.entry_id, AMOUNT, (scope,), AT + dt.timedelta(minutes=5), lost)
-
-
-def _make_table(emulator: Emulator) -> None:
-    keys = ((Table.LEDGER_PK, "HASH"), (Table.LEDGER_SK, "RANGE"))
-    emulator.client("dynamodb").create_table(
-        TableName=TABLE,
-        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-        BillingMode="PAY_PER_REQUEST",
-    )
