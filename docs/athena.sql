@@ -4,7 +4,7 @@
 
 CREATE EXTERNAL TABLE IF NOT EXISTS claude_ledger (
   entry_id string,
-  at string,
+  `at` string,
   request_id string,
   upstream_request_id string,
   reservation string,
@@ -59,8 +59,8 @@ ORDER BY cost_usd DESC
 LIMIT 20;
 
 -- Payments nobody can be sure of, by hour: booked at their upper bound.
-SELECT substr(at, 1, 13) AS hour, count(*) AS calls, sum(CAST(cost_usd AS decimal(38, 12))) AS cost_usd
+SELECT substr("at", 1, 13) AS hour, count(*) AS calls, sum(CAST(cost_usd AS decimal(38, 12))) AS cost_usd
 FROM claude_ledger
 WHERE day = '2026-11-24' AND contains(flags, 'ambiguous')
-GROUP BY substr(at, 1, 13)
+GROUP BY substr("at", 1, 13)
 ORDER BY hour;
