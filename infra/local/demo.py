@@ -23,6 +23,8 @@ from cost_router.contract import NAMESPACE, SERVICE_DIMENSION, SERVICE_PREFIX, M
 from cost_router.core.ledger import CLASSIFIER
 from infra.local.deploy import deploy
 from infra.local.stack import ROOT, LocalStack, running_stack
+from infra.operate.reconcile import Asked as Bill
+from infra.operate.reconcile import reconcile
 from infra.operate.report import read_entries, tokens, totals
 from infra.operate.show import cost_report, usd
 
@@ -67,6 +69,18 @@ class Demo:
             f"{total.requests} requests for {usd(total.cost_usd)} instead of {usd(total.baseline_usd)} all on opus: "
             f"[bold]saved {usd(total.saved_usd)}[/bold]. {self._who_answered()}"
         )
+        if self.stack.upstream.simulated:
+            self.compare()
+
+    def compare(self) -> None:
+        """The ledger against the stand-in's own bill; raises `DemoFailed` when they differ."""
+        self.console.rule("6. The ledger against the provider's bill (the stand-in's, priced by genai-prices)")
+        made = reconcile(self.stack.target, Bill(self.day.isoformat()), dt.datetime.now(dt.UTC))
+        self.expect(made.agrees, "the ledger agrees with the bill")
+        for line in made.drift.lines:
+            billed = "unknown" if line.billed_usd is None else usd(line.billed_usd)
+            self.console.print(f"   {line.model:<18} ledger {usd(line.booked_usd)}   bill {billed}")
+        self.console.print(f"   unexplained drift: {usd(made.drift.drift_usd)}")
 
     def send_all(self, title: str, entrance: str = "base_url") -> list[dict[str, Any]]:
         """Send the eight requests over HTTP and print a line for each; gives the ledger entries they made."""
