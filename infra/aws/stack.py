@@ -55,7 +55,9 @@ class CostRouterStack(Stack):
             max_concurrency=config.job_functions,
             runtime=self._runtime(code, Handler.BATCH, BATCH_TIMEOUT, self._environment() | self._batch_environment()),
         )
-        collecting = self._runtime(code, Handler.COLLECTOR, COLLECTOR_TIMEOUT, self._collector_environment())
+        collecting = self._runtime(
+            code, Handler.COLLECTOR, COLLECTOR_TIMEOUT, self._environment() | self._collector_environment()
+        )
         self.collector = Collector(self, "Collector", runtime=collecting)
         self.api = self._api(self.router.alias)
         self._permit()
@@ -74,7 +76,7 @@ class CostRouterStack(Stack):
         )
 
     def _environment(self) -> dict[str, str]:
-        """What both functions are told."""
+        """What all functions are told."""
         c = self.config
         return {
             Env.STAGE: c.env,
@@ -113,9 +115,7 @@ class CostRouterStack(Stack):
 
     def _collector_environment(self) -> dict[str, str]:
         return {
-            Env.STAGE: self.config.env,
-            Env.LEDGER_TABLE: self.storage.ledger.table_name,
-            Env.TENANTS_TABLE: self.storage.tenants.table_name,
+            Env.JOBS_TABLE: self.storage.jobs.table_name,
             Env.RESULTS_BUCKET: self.storage.results.bucket_name,
         }
 
@@ -139,7 +139,10 @@ class CostRouterStack(Stack):
             permissions.answer(function, self.storage)
             self.access.allow(function)
         permissions.run_jobs(self.batch.function, self.storage, self.queueing)
+        permissions.park_lines(self.batch.function, self.storage)
         permissions.collect(self.collector.function, self.storage)
+        permissions.run_batches(self.collector.function, self.storage)
+        self.access.allow_batches(self.collector.function)
 
     def _watch(self) -> None:
         c, queues = self.config, self.queueing

@@ -13,7 +13,10 @@ from cost_router.core.ledger import ACCOUNT
 from cost_router.core.ports import Alerts, Clock, Entries, Exports, Ledger, Policies, Reservations, Telemetry
 from cost_router.core.record import Collected
 
-LATE: Final = dt.timedelta(hours=2)  # how long after midnight yesterday's entries may still come: leases are shorter
+# How long after midnight a day's entries may still come: a batch line bears the day on which it was submitted, and is
+# settled, or swept, within the 29 hours of its lease.
+LATE: Final = dt.timedelta(hours=31)
+DAY: Final = dt.timedelta(days=1)
 AT_ONCE: Final = 10  # transactions
 
 
@@ -41,9 +44,9 @@ class Collector:
             raise failed[0]
 
     async def every_hour(self) -> None:
-        """Export the ledger's day, and yesterday's while entries may still come. Raises `StoreError`."""
+        """Export the ledger's day, and those before while entries may still come. Raises `StoreError`."""
         now = self.clock.now()
-        for day in sorted({Period.DAY.of(now - LATE), Period.DAY.of(now)}):
+        for day in sorted({Period.DAY.of(at) for at in (now - LATE, now - DAY, now)}):
             await self.exports.put(day, self.entries.of(day))
 
     async def _sweep(self, told: Collected) -> None:

@@ -80,6 +80,7 @@ class Decider:
             purpose=ANSWER,
             cause=choice.cause,
             label=label,
+            processing=request.processing,
             baseline=self.lineup.baseline,
         )
 

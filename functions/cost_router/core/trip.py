@@ -28,11 +28,18 @@ class Call:
     purpose: str
     cause: str
     label: Label | None
+    processing: str = pricing.REALTIME
     baseline: Model | None = None  # prices the same tokens for comparison; None when the call has no counterpart
 
     def bound(self, on: dt.date) -> Decimal:
         """The most that the call can cost on that day, in US dollars; raises `NoPrice`."""
-        return pricing.upper_bound(self.model, prompt_tokens=self.most_prompt_tokens, max_tokens=self.max_tokens, on=on)
+        return pricing.upper_bound(
+            self.model,
+            prompt_tokens=self.most_prompt_tokens,
+            max_tokens=self.max_tokens,
+            on=on,
+            processing=self.processing,
+        )
 
 
 @dataclass(slots=True)

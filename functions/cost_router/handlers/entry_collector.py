@@ -1,4 +1,4 @@
-"""The collector function as deployed: its schedules call it every minute and every hour."""
+"""The collector function as deployed: its schedules call it with a task, every minute or every hour."""
 
 import asyncio
 import os
@@ -8,11 +8,18 @@ from typing import Any, Final
 from cost_router.adapters.aws import Aws
 from cost_router.contract import Task
 from cost_router.handlers import wiring
-from cost_router.handlers.settings import CollectorSettings
+from cost_router.handlers.settings import CollectorSettings, Settings
 
-_collector = wiring.collector(CollectorSettings.read(os.environ), Aws())
+_aws = Aws()
+_settings, _collecting = Settings.read(os.environ), CollectorSettings.read(os.environ)
+_collector = wiring.collector(_collecting, _aws)
+_rounds = wiring.batch_rounds(_settings, _collecting, _aws)
 _loop = asyncio.new_event_loop()
-TASKS: Final = {Task.MINUTE: _collector.every_minute, Task.HOUR: _collector.every_hour}
+TASKS: Final = {
+    Task.MINUTE: _collector.every_minute,
+    Task.HOUR: _collector.every_hour,
+    Task.BATCHES: _rounds.every_minute,
+}
 
 
 def handler(event: Mapping[str, Any], _context: object) -> None:

@@ -111,6 +111,7 @@ class CollectorSettings:
     stage: str
     ledger_table: str
     tenants_table: str
+    jobs_table: str
     results_bucket: str
     alerts_topic: str
 
@@ -121,6 +122,7 @@ class CollectorSettings:
             stage=_text(env, Env.STAGE),
             ledger_table=_text(env, Env.LEDGER_TABLE),
             tenants_table=_text(env, Env.TENANTS_TABLE),
+            jobs_table=_text(env, Env.JOBS_TABLE),
             results_bucket=_text(env, Env.RESULTS_BUCKET),
             alerts_topic=_text(env, Env.ALERTS_TOPIC),
         )
