@@ -152,7 +152,7 @@ class FakeBatches:
         if self.dies:
             raise Killed("create")
         error = self.create_fails.popleft() if self.create_fails else None
-        if isinstance(error, UpstreamError) and not error.maybe_billed:
+        if isinstance(error, UpstreamError) and not (error.maybe_billed or error.status in {500, 502}):
             raise error
         seen = Seen(f"msgbatch_{len(self.made) + 1}", self.clock.now(), len(lines), ended=False)
         self.made[seen.id] = (seen, list(lines))

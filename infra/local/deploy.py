@@ -16,6 +16,7 @@ from infra.local.processes import LocalStackError
 DEPLOY_SECONDS: Final = 180.0
 BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"  # what `cdk bootstrap` leaves, and templates look for
 BOOTSTRAP_VERSION: Final = "30"
+TEMPLATES: Final = "cdk-templates"
 ENDED: Final = ("COMPLETE", "FAILED")
 
 
@@ -59,9 +60,12 @@ def apply_template(emulator: Emulator, name: str, template: Path) -> dict[str, s
     cloudformation = emulator.client("cloudformation")
     exists = any(stack["StackName"] == name for stack in cloudformation.describe_stacks()["Stacks"])
     change = cloudformation.update_stack if exists else cloudformation.create_stack
+    s3 = emulator.client("s3")
+    s3.create_bucket(Bucket=TEMPLATES)
+    s3.upload_file(str(template), TEMPLATES, template.name)
     change(
         StackName=name,
-        TemplateBody=template.read_text(encoding="utf-8"),
+        TemplateURL=f"{emulator.endpoint}/{TEMPLATES}/{template.name}",  # a body may have 51,200 characters only
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
     deadline = time.monotonic() + DEPLOY_SECONDS

@@ -33,9 +33,10 @@ class Meter:
 
 
 def price(call: Mapping[str, Any]) -> Decimal:
-    """Dollars for one metered call, by genai-prices: its own reading of the usage, its own prices."""
+    """Dollars for one metered call, by genai-prices: its own reading of the usage, its own prices, batch or not."""
     extracted = extract_usage({"model": call["model"], "usage": call["usage"]}, provider_id="anthropic")
-    return extracted.calc_price(genai_request_timestamp=dt.datetime.now(dt.UTC)).total_price
+    context = {"processing": "batch"} if call["processing"] == "batch" else None
+    return extracted.calc_price(genai_request_timestamp=dt.datetime.now(dt.UTC), price_context=context).total_price
 
 
 def poll(ready: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:

@@ -21,6 +21,7 @@ from cost_router.core.pricing import BATCH, Usage, dollars
 from cost_router.core.record import Record
 
 T = TypeVar("T")
+ANSWERED, REFUSED, SERVER_ERROR, UNANSWERED = 200, 400, 500, 504  # statuses
 TOGETHER: Final = 200  # lines that are settled at once, and results that are held in memory
 AT_ONCE: Final = 16
 TRIES: Final = 2  # times that a line is submitted
@@ -164,6 +165,7 @@ class Settler:
             bill=Bill(entry.cost_usd, baseline_usd=entry.baseline_usd) if entry else Bill(),
             ambiguous=int(bool(entry and entry.flags)),
             upstream_request_id=entry.upstream_request_id if entry else None,
+            status=ANSWERED if answered else _status(result),
             error=None if answered else _error_type(result),
             outcome="done" if answered else "failed",
         )
@@ -196,6 +198,13 @@ def _error_type(result: Mapping[str, Any]) -> str:
     error = result.get("error")
     inner = error.get("error") if isinstance(error, Mapping) else None
     return str(inner.get("type")) if isinstance(inner, Mapping) else str(result.get("type"))
+
+
+def _status(result: Mapping[str, Any]) -> int:
+    """The status for the log and for the count of errors: whose fault it was."""
+    if result.get("type") == "expired":
+        return UNANSWERED
+    return SERVER_ERROR if _error_type(result) in PASSING else REFUSED
 
 
 def _id_of(message: object) -> str | None:

@@ -113,13 +113,13 @@ class JobRunner:
 
     async def _park(self, job: Job, record: Record) -> Finished:
         """Label the job, choose its model, and leave the rest to the collector."""
-        record.outcome = "already_done"
-        if not await self.lines.is_parked(job.group, job.custom_id, self.clock.now()):
-            route = await self.router.route(job.request, record, QUEUED)
-            line = self._line(job, route)
-            body = capability.adapt(job.request.body, route.choice.model)
-            if await self.lines.park(line, body, self.clock.now()):
-                record.outcome = "parked"
+        if await self.lines.is_parked(job.group, job.custom_id, self.clock.now()):
+            record.outcome = "already_done"
+            return Finished(failed=False)
+        route = await self.router.route(job.request, record, QUEUED)
+        body = capability.adapt(job.request.body, route.choice.model)
+        parked = await self.lines.park(self._line(job, route), body, self.clock.now())
+        record.outcome = "parked" if parked else "already_done"
         return Finished(failed=False)
 
     def _line(self, job: Job, route: Route) -> Line:

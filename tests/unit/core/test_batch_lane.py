@@ -198,6 +198,7 @@ def test_broken_jobs_fail_at_the_door_and_limits_put_them_back() -> None:
     assert lane.results["late"]["router"]["lane"] == "batch"
     lane.world.claude.labels.extend([limited(429, 120.0)])
     assert lane.drop("limited") == ["limited"]
+    assert lane.world.telemetry.records[-1].outcome == "deferred"
     assert lane.store.waiting == []
 
 
@@ -301,7 +302,8 @@ def test_a_refused_or_canceled_line_is_delivered_as_it_is_and_not_repeated(resul
     assert lane.results["a"]["result"] == result
     assert lane.results["a"]["router"]["baseline_usd"] == "0"
     assert (lane.answers, lane.world.ledger.open, lane.store.waiting) == ([], {}, [])
-    assert lane.world.telemetry.records[-1].outcome == "failed"
+    told = lane.world.telemetry.records[-1]
+    assert (told.outcome, told.status) == ("failed", 400)
 
 
 def test_an_answer_without_usage_is_booked_at_its_upper_bound_and_delivered() -> None:
@@ -320,7 +322,6 @@ def test_an_answer_without_usage_is_booked_at_its_upper_bound_and_delivered() ->
 def test_a_batch_whose_creation_is_in_doubt_is_found_and_never_created_again(error: UpstreamError) -> None:
     lane = Lane()
     lane.drop("a", "b")
-    error.maybe_billed = True  # the fake accepts it then
     lane.batches.create_fails.append(error)
     lane.batches.ended = False
     for _ in range(60):
