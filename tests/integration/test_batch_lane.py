@@ -93,7 +93,7 @@ def today(stack: LocalStack) -> list[dict[str, Any]]:
 def lines_of(stack: LocalStack, found: dict[str, Result]) -> dict[str, dict[str, Any]]:
     """The entries of succeeded lines, by the id of their message."""
     ids = {row["result"]["message"]["id"] for row in found.values() if row["result"]["type"] == "succeeded"}
-    return {row["upstream_request_id"]: row for row in today(stack) if row["upstream_request_id"] in ids}
+    return {row["upstream_request_id"]: row for row in today(stack) if row.get("upstream_request_id") in ids}
 
 
 def reservations(stack: LocalStack) -> list[str]:

@@ -154,7 +154,12 @@ class DynamoBatchStore:
 
     async def _move(self, line: Line, was: str, to: str) -> bool:
         found = await self._update(
-            line.job, "SET #batch = :to, #line = :line", "#batch = :was", to=to, was=was, line=items.written(line)
+            line.job,
+            "SET #batch = :to, #line = :line REMOVE #ttl",  # which a failed attempt at a double may have set
+            "#batch = :was",
+            to=to,
+            was=was,
+            line=items.written(line),
         )
         return found is not None or await self._is_so(line, to)
 

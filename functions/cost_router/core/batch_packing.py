@@ -139,11 +139,13 @@ class Packer:
 
     async def _choose(self) -> tuple[list[Line], bool]:
         """The oldest parked lines that their budgets cover, as many as go into a batch; whether there may be more."""
-        now, limits = self.clock.now(), await self.policies.limits()
+        now = self.clock.now()
+        limits: Mapping[str, Limits] | None = None  # read when there is a line
         room, chosen, size, waiting = Room(self.ledger, now), list[Line](), 0, 0
         async for parked in self.store.parked():
             if len(chosen) == MOST_LINES or (chosen and size + parked.body_bytes > MOST_BYTES):
                 return chosen, True
+            limits = await self.policies.limits() if limits is None else limits
             scopes = self._scopes(parked, limits)
             line = self.billing.with_money(parked, scopes, now)
             if not await room.take(scopes, money_of(line).amount_usd):

@@ -157,6 +157,14 @@ def test_the_upper_bound_of_a_line_is_put_aside_at_the_batch_price_for_29_hours(
     assert held.if_lost.processing == "batch"
 
 
+@pytest.mark.parametrize(("cap", "kind"), [("0.00048", None), ("0.00047", "errored")])
+def test_a_job_s_own_cap_is_compared_with_the_batch_price(cap: str, kind: str | None) -> None:
+    """2,217 tokens of prompt at 0.1 and 1,000 of output at 0.25 dollars per million: 0.0004717."""
+    lane = Lane()
+    lane.drop("a", params=message_body(model="haiku", max_tokens=1_000), max_cost_usd=cap)
+    assert lane.kinds.get("a") == kind
+
+
 def test_a_body_is_adapted_and_kept_apart_from_the_line() -> None:
     lane = Lane()
     lane.drop("a", params=message_body(model="haiku", temperature=0.5))
