@@ -31,6 +31,7 @@ from cost_router.handlers.app import make_app
 from cost_router.handlers.auth import key_hash
 from cost_router.handlers.batch import QueueDoor
 from cost_router.handlers.settings import RouterSettings, Settings
+from tests.lane import MemoryBatchStore
 
 T = TypeVar("T")
 NOW: Final = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
@@ -270,8 +271,7 @@ class MemoryLedger:
         if self.down:
             raise StoreError("dynamodb.transact_write_items: ReadTimeoutError")
         known = {entry.entry_id for entry in self.entries}
-        if any(entry.entry_id in known for entry in entries):
-            return
+        entries = [entry for entry in entries if entry.entry_id not in known]
         gone = [row for row in settled if row.id not in self.open]
         back = [reversal(row.if_lost) for row in gone if swept(row.if_lost).entry_id in known]
         written = [*entries, *(entry for entry in back if entry.entry_id not in known)]
@@ -451,6 +451,7 @@ class World:
         self.telemetry = RecordingTelemetry()
         self.results = MemoryResults()
         self.attempts = MemoryAttempts()
+        self.lines = MemoryBatchStore()
         self.queue = RecordingQueue()
         self.settings = dataclasses.replace(
             Settings.read(ENV), limits=limits or Limits(daily_usd=budget), without_store=without_store
@@ -481,7 +482,14 @@ class World:
 
     @property
     def runner(self) -> JobRunner:
-        return JobRunner(self.router, self.results, self.attempts, self.clock, self.chance)
+        return JobRunner(
+            router=self.router,
+            results=self.results,
+            attempts=self.attempts,
+            lines=self.lines,
+            clock=self.clock,
+            chance=self.chance,
+        )
 
     def app(self) -> Starlette:
         return make_app(self.router, self.outside, RouterSettings.read(ENV), self.reader)

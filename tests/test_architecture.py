@@ -127,6 +127,25 @@ def test_claude_is_called_in_one_place() -> None:
     assert callers == {"functions/cost_router/core/calls.py"}
 
 
+def test_message_batches_are_created_in_one_place() -> None:
+    """A batch is created from lines whose money has been put aside, because nothing else creates one."""
+    texts = {relative(path): path.read_text(encoding="utf-8") for path in modules("functions")}
+    creating = {path for path, text in texts.items() if "batches.create(" in text}
+    assert creating == {"functions/cost_router/core/batch_packing.py"}
+    posting = {path for path, text in texts.items() if re.search(r'"/v1/messages(/batches)?"', text)}
+    assert posting == {
+        "functions/cost_router/adapters/batches.py",
+        "functions/cost_router/adapters/claude.py",
+        "functions/cost_router/handlers/app.py",  # the router's own path of the same name
+    }
+    packing = parsed(DEPLOYED / "core" / "batch_packing.py")
+    (submit,) = [node for node in ast.walk(packing) if isinstance(node, ast.AsyncFunctionDef) and node.name == "submit"]
+    steps = [ast.unparse(node.func) for node in ast.walk(submit) if isinstance(node, ast.Call)]
+    assert steps.count("self.batches.create") == 1
+    written = ast.unparse(submit)
+    assert written.index("self._cover(") < written.index("State.CREATING") < written.index("self.batches.create(")
+
+
 def test_errors_become_http_in_one_file() -> None:
     raising = {
         relative(path)

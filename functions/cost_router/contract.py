@@ -85,7 +85,10 @@ class Table:
     LABELS_KEY: Final = "key"  # keyed hash of the ask; partition key
     LEDGER_PK: Final = "pk"  # what it has is told in adapters/ledger_items.py
     LEDGER_SK: Final = "sk"
-    JOBS_KEY: Final = "job"  # "GROUP/CUSTOM_ID"; partition key
+    JOBS_KEY: Final = "job"  # "GROUP/CUSTOM_ID", or "batch#MARKER"; partition key
+    JOBS_BATCH: Final = "batch"  # partition key of the index: "parked", a batch's marker, or "open" of a batch itself
+    JOBS_SINCE: Final = "since"  # its sort key
+    JOBS_INDEX: Final = "by_batch"
     TENANTS_KEY: Final = "pk"  # "key#SHA256" or "tenant#NAME"; partition key
     TTL: Final = "expires_at"  # epoch seconds, time-to-live attribute of what is not kept
 
@@ -129,8 +132,10 @@ class Task:
     MINUTE: Final = "minute"  # sweep, gauges, alerts
     HOUR: Final = "hour"  # export
     DAY: Final = "day"  # reconcile yesterday, or the event's `day`
+    BATCHES: Final = "batches"  # pack, submit and collect Message Batches
 
 
+BATCH_PREFIX: Final = "batches"  # of the results bucket: batches/REQUEST_ID.json, the params of a line that waits
 EXPORT_PREFIX: Final = "ledger"  # of the results bucket: ledger/day=YYYY-MM-DD/entries.jsonl.gz
 HEALTH_PATH: Final = "/health"
 SECRET_PLACEHOLDER: Final = "put-your-anthropic-key-here"  # noqa: S105  what the stack makes the secret with: no key

@@ -35,11 +35,21 @@ class ClaudeAccess(Construct):
 
     def allow(self, function: lambda_.Function) -> None:
         """Let a function call Claude."""
+        self._allow(function, ["CreateInference"])  # POST /v1/messages
+
+    def allow_batches(self, function: lambda_.Function) -> None:
+        """Let a function use the Message Batches API, whose calls have actions of their own.
+
+        Source: IAM actions (Claude Platform on AWS). `GetBatchInference` covers the results too.
+        """
+        self._allow(function, ["CreateBatchInference", "GetBatchInference", "ListBatchInferences"])
+
+    def _allow(self, function: lambda_.Function, names: list[str]) -> None:
         if self.secret:
             actions, resource = ["secretsmanager:GetSecretValue"], self.secret.secret_arn
         else:
             stack = Stack.of(self)
-            actions = ["aws-external-anthropic:CreateInference"]  # POST /v1/messages
+            actions = [f"aws-external-anthropic:{name}" for name in names]
             resource = stack.format_arn(
                 service="aws-external-anthropic", resource="workspace", resource_name=self.workspace_id
             )

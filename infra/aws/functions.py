@@ -80,6 +80,8 @@ class Collector(Construct):
         super().__init__(scope, id_)
         self.function = _function(self, runtime, snap_start=False, adapter=False)
         self._every(Task.MINUTE, events.Schedule.rate(Duration.minutes(1)))
+        # A task of its own: packing may take minutes, which gauges and alerts should not wait for.
+        self._every(Task.BATCHES, events.Schedule.rate(Duration.minutes(1)))
         # A few minutes past, so that the hour before is whole.
         self._every(Task.HOUR, events.Schedule.cron(minute="7"))
         # The provider's report is hours behind: twice, in case the first comes too early.

@@ -5,7 +5,7 @@ from typing import Final
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
-from cost_router.contract import DEFAULT_TENANT_KEY, EXPORT_PREFIX
+from cost_router.contract import BATCH_PREFIX, DEFAULT_TENANT_KEY, EXPORT_PREFIX, Table
 from infra.aws.nag import acknowledge
 from infra.aws.queueing import Queueing
 from infra.aws.storage import Storage
@@ -31,7 +31,7 @@ def report(function: lambda_.Function, storage: Storage) -> None:
 
 def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:
     """Drain the queue (its event source brings receive, delete and visibility), deliver, set aside."""
-    storage.jobs.grant(function, "dynamodb:UpdateItem")
+    _on_items(function, storage, "dynamodb:UpdateItem")
     function.add_to_role_policy(  # jobs without a tenant belong to one that is made when it is missing, and no other
         iam.PolicyStatement(
             actions=["dynamodb:PutItem"],
@@ -63,6 +63,37 @@ def collect(function: lambda_.Function, storage: Storage) -> None:
         iam.PolicyStatement(actions=["s3:PutObject"], resources=[storage.results.arn_for_objects(objects)])
     )
     _acknowledge_objects(function, storage, objects, "One file per day under that prefix, and nothing else.")
+
+
+def park_lines(function: lambda_.Function, storage: Storage) -> None:
+    """Keep jobs of the batch lane until they are packed."""
+    _on_items(function, storage, "dynamodb:GetItem")
+    _objects(function, storage, BATCH_PREFIX, "s3:DeleteObject", "s3:PutObject")
+
+
+def run_batches(function: lambda_.Function, storage: Storage) -> None:
+    """Pack what is parked, and deliver what has come back."""
+    _on_items(function, storage, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    index = f"{storage.jobs.table_arn}/index/{Table.JOBS_INDEX}"
+    function.add_to_role_policy(iam.PolicyStatement(actions=["dynamodb:Query"], resources=[index]))
+    _objects(function, storage, BATCH_PREFIX, "s3:DeleteObject", "s3:GetObject")
+    _objects(function, storage, "results", "s3:PutObject")
+    function.add_to_role_policy(  # without it a missing key is 403, as if the bucket were not ours
+        iam.PolicyStatement(actions=["s3:ListBucket"], resources=[storage.results.bucket_arn])
+    )
+
+
+def _on_items(function: lambda_.Function, storage: Storage, *actions: str) -> None:
+    """On the jobs table, but not on its index: `grant` would add all of them."""
+    function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=[storage.jobs.table_arn]))
+
+
+def _objects(function: lambda_.Function, storage: Storage, prefix: str, *actions: str) -> None:
+    """On the objects under a prefix of the bucket."""
+    objects = f"{prefix}/*"
+    resource = storage.results.arn_for_objects(objects)
+    function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=[resource]))
+    _acknowledge_objects(function, storage, objects, "One object per job under that prefix, and nothing else.")
 
 
 def _acknowledge_objects(function: lambda_.Function, storage: Storage, objects: str, reason: str) -> None:

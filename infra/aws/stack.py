@@ -57,7 +57,9 @@ class CostRouterStack(Stack):
             max_concurrency=config.job_functions,
             runtime=self._runtime(code, Handler.BATCH, BATCH_TIMEOUT, self._environment() | self._batch_environment()),
         )
-        collecting = self._runtime(code, Handler.COLLECTOR, COLLECTOR_TIMEOUT, self._collector_environment())
+        collecting = self._runtime(
+            code, Handler.COLLECTOR, COLLECTOR_TIMEOUT, self._environment() | self._collector_environment()
+        )
         self.collector = Collector(self, "Collector", runtime=collecting)
         self.api = self._api(self.router.alias)
         self._permit()
@@ -76,7 +78,7 @@ class CostRouterStack(Stack):
         )
 
     def _environment(self) -> dict[str, str]:
-        """What both functions are told."""
+        """What all functions are told."""
         c = self.config
         return {
             Env.STAGE: c.env,
@@ -115,11 +117,8 @@ class CostRouterStack(Stack):
 
     def _collector_environment(self) -> dict[str, str]:
         return {
-            Env.STAGE: self.config.env,
-            Env.LEDGER_TABLE: self.storage.ledger.table_name,
-            Env.TENANTS_TABLE: self.storage.tenants.table_name,
+            Env.JOBS_TABLE: self.storage.jobs.table_name,
             Env.RESULTS_BUCKET: self.storage.results.bucket_name,
-            Env.UPSTREAM_URL: self.config.upstream_url,
             Env.ADMIN_SECRET_ARN: self.access.admin_secret_arn,
             Env.BILL_WORKSPACE_ID: self.config.bill_workspace_id,
             Env.BILL_API_KEY_ID: self.config.bill_api_key_id,
@@ -146,8 +145,11 @@ class CostRouterStack(Stack):
             self.access.allow(function)
         permissions.report(self.router.function, self.storage)
         permissions.run_jobs(self.batch.function, self.storage, self.queueing)
+        permissions.park_lines(self.batch.function, self.storage)
         permissions.collect(self.collector.function, self.storage)
         self.access.allow_bill(self.collector.function)
+        permissions.run_batches(self.collector.function, self.storage)
+        self.access.allow_batches(self.collector.function)
 
     def _watch(self) -> None:
         c, queues = self.config, self.queueing

@@ -5,7 +5,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cost_router.contract import Table
+from cost_router.contract import BATCH_PREFIX, Table
 from infra.aws.nag import acknowledge
 
 
@@ -17,6 +17,11 @@ class Storage(Construct):
         policy = RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY
         self.labels = self._passing_table("Labels", Table.LABELS_KEY)
         self.jobs = self._passing_table("Jobs", Table.JOBS_KEY)
+        self.jobs.add_global_secondary_index(  # sparse: what waits for, or is in, a Message Batch
+            index_name=Table.JOBS_INDEX,
+            partition_key=_string(Table.JOBS_BATCH),
+            sort_key=_string(Table.JOBS_SINCE),
+        )
         self.tenants = self._kept_table("Tenants", Table.TENANTS_KEY, None, policy)
         # What counts for a minute or for a session expires; entries and counters do not have the attribute.
         self.ledger = self._kept_table("Ledger", Table.LEDGER_PK, Table.LEDGER_SK, policy, ttl=Table.TTL)
@@ -63,6 +68,9 @@ class Storage(Construct):
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             lifecycle_rules=[
                 s3.LifecycleRule(prefix="results/", expiration=Duration.days(ttl_days)),
+                # Bodies go with their results. What stays belongs to a process that died; a budget may let jobs wait
+                # for a month.
+                s3.LifecycleRule(prefix=f"{BATCH_PREFIX}/", expiration=Duration.days(90)),
                 s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1)),
             ],
             removal_policy=policy,

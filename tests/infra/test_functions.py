@@ -39,13 +39,10 @@ BATCH = BOTH | {
     Env.DEAD_LETTER_QUEUE_URL,
     Env.JOB_CONCURRENCY,
 }
-COLLECTOR = {
-    Env.STAGE,
-    Env.LEDGER_TABLE,
-    Env.TENANTS_TABLE,
+COLLECTOR = BOTH | {
+    Env.JOBS_TABLE,
     Env.RESULTS_BUCKET,
     Env.ALERTS_TOPIC,
-    Env.UPSTREAM_URL,
     Env.ADMIN_SECRET_ARN,
     Env.BILL_WORKSPACE_ID,
     Env.BILL_API_KEY_ID,
@@ -98,7 +95,7 @@ def test_each_function_is_told_what_it_reads_and_nothing_else(streaming: Templat
 def test_the_code_reads_what_the_stack_sets() -> None:
     assert read_by(settings.Settings, settings.RouterSettings) == ROUTER
     assert read_by(settings.Settings, settings.BatchSettings) == BATCH
-    assert read_by(settings.CollectorSettings) == COLLECTOR
+    assert read_by(settings.Settings, settings.CollectorSettings) == COLLECTOR
 
 
 def test_settings_accept_the_environment_of_the_stack(streaming: Template, buffered: Template) -> None:
@@ -111,6 +108,7 @@ def test_settings_accept_the_environment_of_the_stack(streaming: Template, buffe
         settings.Settings.read(plain["Router"])
         settings.RouterSettings.read(plain["Router"])
         settings.BatchSettings.read(plain["Batch"])
+        settings.Settings.read(plain["Collector"])
         settings.CollectorSettings.read(plain["Collector"])
 
 
@@ -145,16 +143,22 @@ def test_each_function_has_its_own_role(streaming: Template) -> None:
         assert "Policies" not in role
 
 
-def test_no_action_has_a_wildcard_and_one_resource_has(streaming: Template, signed: Template) -> None:
+def test_no_action_has_a_wildcard_and_resources_only_for_objects_under_a_prefix(
+    streaming: Template, signed: Template
+) -> None:
     for template in (streaming, signed):
         for start in ("Router", "Batch", "Collector"):
             for statement in template.statements(start):
                 assert "*" not in json.dumps(statement["Action"]), statement
         assert not [found for found in template.statements("Router") if "*" in json.dumps(found["Resource"])]
-        for start, objects in (("Batch", "/results/*"), ("Collector", "/ledger/*")):
-            (wild,) = [found for found in template.statements(start) if "*" in json.dumps(found["Resource"])]
-            assert set(_list(wild["Action"])) <= {"s3:GetObject", "s3:PutObject"}
-            assert wild["Resource"]["Fn::Join"][1][1] == objects
+        prefixes = {"Batch": ["/batches/*", "/results/*"], "Collector": ["/batches/*", "/ledger/*", "/results/*"]}
+        for start, objects in prefixes.items():
+            wild = [found for found in template.statements(start) if "*" in json.dumps(found["Resource"])]
+            assert sorted({path for found in wild for path in _paths(found)}) == objects
+            actions = {action for found in wild for action in _list(found["Action"])}
+            assert actions <= {"s3:DeleteObject", "s3:GetObject", "s3:PutObject"}
+            deleting = [found for found in wild if "s3:DeleteObject" in found["Action"]]
+            assert [path for found in deleting for path in _paths(found)] == ["/batches/*"]
 
 
 def allowed(template: Template, start: str, on: str) -> set[str]:
@@ -165,6 +169,11 @@ def allowed(template: Template, start: str, on: str) -> set[str]:
         if f'"{on}' in json.dumps(statement["Resource"]) and "Condition" not in statement
         for action in _list(statement["Action"])
     }
+
+
+def _paths(statement: dict[str, Any]) -> list[str]:
+    """What of the bucket a statement is about."""
+    return [resource["Fn::Join"][1][1] for resource in _list(statement["Resource"])]
 
 
 def _list(value: Any) -> list[Any]:
@@ -183,21 +192,35 @@ def _list(value: Any) -> list[Any]:
         ("Batch", "StorageLabels", {"dynamodb:GetItem", "dynamodb:PutItem"}),
         ("Batch", "StorageLedger", LEDGER_ACTIONS),
         ("Batch", "StorageTenants", {"dynamodb:GetItem"}),
-        ("Batch", "StorageJobs", {"dynamodb:UpdateItem"}),
-        ("Batch", "StorageResults", {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
+        ("Batch", "StorageJobs", {"dynamodb:GetItem", "dynamodb:UpdateItem"}),
+        ("Batch", "StorageResults", {"s3:DeleteObject", "s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
         ("Batch", "QueueingDeadLetters", {"sqs:SendMessage"}),
         ("Batch", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
         ("Collector", "StorageLabels", set()),
         ("Collector", "StorageLedger", LEDGER_ACTIONS | {"dynamodb:Query"}),
         ("Collector", "StorageTenants", {"dynamodb:Scan"}),
-        ("Collector", "StorageResults", {"s3:PutObject"}),
+        (
+            "Collector",
+            "StorageJobs",
+            {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+        ),
+        ("Collector", "StorageResults", {"s3:DeleteObject", "s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
         ("Collector", "MonitoringAlerts", {"sns:Publish"}),
-        ("Collector", "ClaudeAnthropicKey", set()),
+        ("Collector", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
         ("Collector", "ClaudeAdminKey", {"secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"}),
     ],
 )
 def test_permissions_are_these(streaming: Template, start: str, on: str, actions: set[str]) -> None:
     assert allowed(streaming, start, on) == actions
+
+
+def test_the_collector_queries_the_index_of_jobs_and_not_the_table(streaming: Template) -> None:
+    (statement,) = [
+        found
+        for found in streaming.statements("Collector")
+        if "dynamodb:Query" in found["Action"] and "StorageJobs" in json.dumps(found["Resource"])
+    ]
+    assert (statement["Action"], statement["Resource"]["Fn::Join"][1][-1]) == ("dynamodb:Query", "/index/by_batch")
 
 
 def test_batch_may_receive_delete_and_defer_jobs_and_not_send_them(streaming: Template) -> None:
@@ -216,13 +239,14 @@ def test_the_collector_is_called_by_its_schedules_and_a_failed_round_is_not_repe
     streaming: Template,
 ) -> None:
     rules = streaming.of_type("AWS::Events::Rule").values()
-    told = {rule["ScheduleExpression"]: rule["Targets"][0] for rule in rules}
-    assert {schedule: json.loads(target["Input"]) for schedule, target in told.items()} == {
-        "rate(1 minute)": {"task": "minute"},
-        "cron(7 * * * ? *)": {"task": "hour"},
-        "cron(13 6,18 * * ? *)": {"task": "day"},
+    told = {rule["Targets"][0]["Input"]: rule["ScheduleExpression"] for rule in rules}
+    assert {json.loads(task)["task"]: schedule for task, schedule in told.items()} == {
+        "minute": "rate(1 minute)",
+        "batches": "rate(1 minute)",
+        "hour": "cron(7 * * * ? *)",
+        "day": "cron(13 6,18 * * ? *)",
     }
-    for target in told.values():
+    for target in (rule["Targets"][0] for rule in rules):
         assert target["RetryPolicy"]["MaximumRetryAttempts"] == 0
         assert target["Arn"]["Fn::GetAtt"][0].startswith("Collector")
 
@@ -275,3 +299,9 @@ def test_provider_aws_has_no_secret_and_may_call_one_workspace(signed: Template)
         (statement,) = [found for found in signed.statements(start) if "anthropic" in json.dumps(found)]
         assert statement["Action"] == "aws-external-anthropic:CreateInference"
         assert statement["Resource"]["Fn::Join"][1][-1] == ":workspace/wrkspc_01ABC"
+    (batches,) = [found for found in signed.statements("Collector") if "anthropic" in json.dumps(found)]
+    assert batches["Action"] == [
+        "aws-external-anthropic:CreateBatchInference",
+        "aws-external-anthropic:GetBatchInference",
+        "aws-external-anthropic:ListBatchInferences",
+    ]

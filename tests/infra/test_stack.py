@@ -74,8 +74,9 @@ def test_the_bucket_is_closed_encrypted_and_forgets_results_but_not_the_ledger(s
     (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     rules = bucket["LifecycleConfiguration"]["Rules"]
-    (expiring,) = [rule for rule in rules if "ExpirationInDays" in rule]
-    assert (expiring["Prefix"], expiring["ExpirationInDays"], expiring["Status"]) == ("results/", 30, "Enabled")
+    expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
+    assert expiring == {"results/": 30, "batches/": 90}
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
 
 
 def test_outputs_are_those_of_the_contract(streaming: Template) -> None:

@@ -36,11 +36,13 @@ US: Final = Decimal("1.1")  # on tokens, not on searches: genai-prices knows no 
 
 
 def price(call: Mapping[str, Any]) -> Decimal:
-    """Dollars for one metered call, by genai-prices: its own reading of the usage, its own prices."""
+    """Dollars for one metered call, by genai-prices: its own reading of the usage, its own prices, batch or not."""
     usage = call["usage"]
     extracted = extract_usage({"model": call["model"], "usage": usage}, provider_id="anthropic")
-    fast: Any = {"speed": "fast"} if usage.get("speed") == "fast" else None
-    found = extracted.calc_price(genai_request_timestamp=dt.datetime.now(dt.UTC), price_context=fast).total_price
+    context: dict[str, Any] = {"processing": "batch"} if call["processing"] == "batch" else {}
+    context |= {"speed": "fast"} if usage.get("speed") == "fast" else {}
+    now = dt.datetime.now(dt.UTC)
+    found = extracted.calc_price(genai_request_timestamp=now, price_context=context or None).total_price
     searches = (usage.get("server_tool_use") or {}).get("web_search_requests", 0) * Decimal("0.01")
     return (found - searches) * US + searches if usage.get("inference_geo") == "us" else found
 

@@ -212,3 +212,40 @@ def test_a_large_body_is_refused_over_a_real_socket(http: httpx2.Client) -> None
     answer = http.post("/v1/messages", content=b"x" * (32 * 1024 * 1024 + 1), headers=KEY)
     assert answer.status_code == 413
     assert json.loads(answer.content)["error"]["type"] == "request_too_large"
+
+
+def batch_of(claude: anthropic.Anthropic, *names: str) -> str:
+    params: Any = {"model": HAIKU, "max_tokens": 100, "messages": HELLO}
+    requests: Any = [{"custom_id": name, "params": params} for name in names]
+    return claude.messages.batches.create(requests=requests).id
+
+
+def test_the_sdk_creates_polls_lists_and_reads_a_message_batch(
+    claude: anthropic.Anthropic, http: httpx2.Client
+) -> None:
+    first, second = batch_of(claude, "a"), batch_of(claude, "b", "c")
+    assert [batch.id for batch in claude.messages.batches.list(limit=1)] == [second, first], "page after page"
+    assert claude.messages.batches.retrieve(second).request_counts.succeeded == 2
+    found = {row.custom_id: row.result for row in claude.messages.batches.results(second)}
+    assert found.keys() == {"b", "c"}
+    assert all(result.type == "succeeded" for result in found.values())
+    assert {call["processing"] for call in meter(http)} == {"batch"}
+
+
+def test_the_sdk_cancels_a_batch(claude: anthropic.Anthropic, http: httpx2.Client) -> None:
+    script(http, batch_seconds=600)
+    id_ = batch_of(claude, "a")
+    assert claude.messages.batches.cancel(id_).processing_status == "canceling"
+    assert [row.result.type for row in claude.messages.batches.results(id_)] == ["canceled"]
+
+
+def test_a_lost_reply_and_cut_results_reach_the_sdk_as_broken_connections(
+    claude: anthropic.Anthropic, http: httpx2.Client
+) -> None:
+    script(http, batch_faults=[{"on": "create", "kind": "cut_after"}, {"on": "results", "kind": "cut_after"}])
+    with pytest.raises(anthropic.APIConnectionError):
+        batch_of(claude, "a")
+    (batch,) = claude.messages.batches.list()
+    with pytest.raises((httpx2.HTTPError, anthropic.APIConnectionError, json.JSONDecodeError)):
+        list(claude.messages.batches.results(batch.id))
+    assert [row.custom_id for row in claude.messages.batches.results(batch.id)] == ["a"]

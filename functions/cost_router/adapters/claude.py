@@ -52,7 +52,7 @@ class AnthropicClaude:
 
     async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Reply:
         """One call, never retried, given up after `seconds` in total; raises `UpstreamError`."""
-        content = _encode(body)
+        content = encode(body)
         client: AsyncAnthropic | None = None
         try:
             async with asyncio.timeout(seconds):
@@ -71,7 +71,8 @@ class AnthropicClaude:
         return read_reply(response, body)
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
+def encode(body: Mapping[str, Any]) -> bytes:
+    """A body as compact JSON in UTF-8; raises `InvalidRequest` when it cannot be."""
     try:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except ValueError as error:  # lone surrogates; infinities

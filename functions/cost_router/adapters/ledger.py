@@ -46,18 +46,19 @@ class DynamoLedger:
     async def book(self, entries: Sequence[Entry], settled: Sequence[Reservation]) -> None:
         """Write entries and counters and give back what was put aside, in one transaction; once.
 
-        The entries of one request are booked together or not at all. A reservation that is gone was swept, or never
-        made; what was swept is reversed. Raises `StoreError`.
+        What was booked before is left out, so that the same may be repeated, also in other company. A reservation that
+        is gone was swept, settled or never made; what was swept is reversed. Raises `StoreError`.
         """
         written, kept = list(entries), list(settled)
         while written or kept:
             checked = [*map(self._put, written), *(self._delete(items.reservation_address(row)) for row in kept)]
             moved = items.sums(written, kept, items.sessions_of(settled))
             reasons = await self._transact([*checked, *self._move(moved)])
-            if FAILED not in reasons or FAILED in reasons[: len(written)]:
-                return  # in the second case it was booked before: the reply of that transaction was lost
+            if FAILED not in reasons:
+                return
             gone = [row for row, reason in zip(kept, reasons[len(written) :], strict=False) if reason == FAILED]
             kept = [row for row in kept if row not in gone]
+            written = [entry for entry, reason in zip(written, reasons, strict=False) if reason != FAILED]
             written += [reversal(row.if_lost) for row in gone if await self._is_there(swept(row.if_lost))]
 
     async def reserve(self, reservation: Reservation) -> None:
@@ -66,21 +67,27 @@ class DynamoLedger:
         Raises `BudgetExhausted` when a scope's budget does not cover it, `PaceExceeded` when its session is too fast,
         and `StoreError`.
         """
-        scopes, pace = reservation.scopes, reservation.pace
-        for scope in scopes:
-            if scope.limit_usd is not None and reservation.amount_usd > scope.limit_usd:
-                raise refusal(scope)
-        put = {"TableName": self.table, "Item": items.reservation_item(reservation), "ConditionExpression": NEW}
-        counted = [self._count(pace, reservation)] if pace else []
-        set_aside = [self._set_aside(reservation, scope) for scope in scopes]
-        reasons = await self._transact([{"Put": put}, *set_aside, *counted])
-        if not reasons or reasons[0] == FAILED:
-            return  # in the second case it was put aside before: the reply of that transaction was lost
-        for scope, reason in zip(scopes, reasons[1:], strict=False):
-            if reason == FAILED:
-                raise refusal(scope)
-        if pace:
-            raise too_fast(pace, reservation.at)
+        await self.reserve_together([reservation])
+
+    async def reserve_together(self, reservations: Sequence[Reservation]) -> None:
+        """`reserve` for several of the same scopes, moment and pace: all that are not there yet, or none."""
+        missing = list(reservations)
+        while missing:
+            scopes, pace, at = missing[0].scopes, missing[0].pace, missing[0].at
+            amount = sum((row.amount_usd for row in missing), Decimal(0))
+            for scope in scopes:
+                if scope.limit_usd is not None and amount > scope.limit_usd:
+                    raise refusal(scope)
+            puts = [self._put_new(items.reservation_item(row)) for row in missing]
+            counted = [self._count(pace, at)] if pace else []
+            reasons = await self._transact([*puts, *(self._set_aside(amount, scope, at) for scope in scopes), *counted])
+            if not reasons:
+                return
+            if FAILED not in reasons[: len(puts)]:
+                refused = [scope for scope, why in zip(scopes, reasons[len(puts) :], strict=False) if why == FAILED]
+                raise refusal(refused[0]) if refused or not pace else too_fast(pace, at)
+            # Put aside before: the reply of that transaction was lost.
+            missing = [row for row, reason in zip(missing, reasons, strict=False) if reason != FAILED]
 
     async def standings(self, at: dt.datetime, scopes: Sequence[Scope]) -> list[Standing]:
         """How far each scope has come in its day or month around `at`. Raises `StoreError`."""
@@ -153,18 +160,17 @@ class DynamoLedger:
             else:
                 return []
 
-    def _set_aside(self, reservation: Reservation, scope: Scope) -> dict[str, Any]:
+    def _set_aside(self, amount: Decimal, scope: Scope, at: dt.datetime) -> dict[str, Any]:
         """A condition cannot add, so the room is computed here and `committed_usd` is one attribute."""
-        room = (scope.limit_usd or Decimal(0)) - reservation.amount_usd
-        address = items.counter_address(scope, reservation.at)
-        (update,) = self._move({address: {COMMITTED: reservation.amount_usd}})
+        room = (scope.limit_usd or Decimal(0)) - amount
+        (update,) = self._move({items.counter_address(scope, at): {COMMITTED: amount}})
         update["Update"]["ConditionExpression"] = f"attribute_not_exists({COMMITTED}) OR {COMMITTED} <= :room"
         update["Update"]["ExpressionAttributeValues"][":room"] = items.write(room)
         return update
 
-    def _count(self, pace: Pace, reservation: Reservation) -> dict[str, Any]:
+    def _count(self, pace: Pace, at: dt.datetime) -> dict[str, Any]:
         """One more request of a session in this minute, unless it has made all that it may."""
-        update = self._add(items.pace_address(pace, reservation.at), {"requests": 1}, passing=reservation.at)
+        update = self._add(items.pace_address(pace, at), {"requests": 1}, passing=at)
         update["Update"]["ConditionExpression"] = "attribute_not_exists(requests) OR requests < :most"
         update["Update"]["ExpressionAttributeValues"][":most"] = items.write(pace.per_minute)
         return update
@@ -178,7 +184,10 @@ class DynamoLedger:
         ]
 
     def _put(self, entry: Entry) -> dict[str, Any]:
-        return {"Put": {"TableName": self.table, "Item": items.entry_item(entry), "ConditionExpression": NEW}}
+        return self._put_new(items.entry_item(entry))
+
+    def _put_new(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        return {"Put": {"TableName": self.table, "Item": item, "ConditionExpression": NEW}}
 
     def _delete(self, address: Address) -> dict[str, Any]:
         return {"Delete": {"TableName": self.table, "Key": items.key(address), "ConditionExpression": THERE}}

@@ -16,7 +16,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from cost_router.adapters.ledger_items import row, terms_row
 from cost_router.contract import MODEL_DIMENSION, NAMESPACE, SERVICE_PREFIX, Metric
 from cost_router.core.ledger import Entry
-from cost_router.core.pricing import dollars
+from cost_router.core.pricing import BATCH, dollars
 from cost_router.core.record import Collected, Record
 
 SERVER_ERROR = 500
@@ -110,6 +110,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "request_id": record.request_id,
         "upstream_request_id": record.upstream_request_id,
         "job": record.job,
+        "lane": record.lane,
         "tenant": record.tenant,
         "tags": dict(record.tags),
         "model_used": record.model,
@@ -135,8 +136,8 @@ def _fields(record: Record) -> dict[str, Any]:
 
 
 def _counts(record: Record) -> bool:
-    """Whether the record ends something: a job put back will be counted when it is done."""
-    return record.outcome not in {"deferred", "already_done"}
+    """Whether the record ends something: a job put back, or parked, will be counted when it is done."""
+    return record.outcome not in {"deferred", "parked", "already_done"}
 
 
 def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:
@@ -147,7 +148,8 @@ def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:
         (Metric.SAVED, MetricUnit.NoUnit, record.bill.saved_usd),
     ]
     if _counts(record):
-        found.append((Metric.LATENCY, MetricUnit.Milliseconds, record.latency_ms))
+        if record.lane != BATCH:  # a batch may take a day: that is no latency
+            found.append((Metric.LATENCY, MetricUnit.Milliseconds, record.latency_ms))
         found.append((Metric.REQUESTS, count, 1))
     if record.spend_today_usd is not None:
         found.append((Metric.SPEND_TODAY, MetricUnit.NoUnit, record.spend_today_usd))

@@ -25,7 +25,9 @@ from cost_router.core.ports import (
 from cost_router.core.reconcile import reconcile_day
 from cost_router.core.record import Collected
 
-LATE: Final = dt.timedelta(hours=2)  # how long after midnight yesterday's entries may still come: leases are shorter
+# How long after midnight a day's entries may still come: a batch line bears the day on which it was submitted, and is
+# settled, or swept, within the 29 hours of its lease.
+LATE: Final = dt.timedelta(hours=31)
 A_DAY: Final = dt.timedelta(days=1)
 AT_ONCE: Final = 10  # transactions
 
@@ -56,9 +58,9 @@ class Collector:
             raise failed[0]
 
     async def every_hour(self) -> None:
-        """Export the ledger's day, and yesterday's while entries may still come. Raises `StoreError`."""
+        """Export the ledger's day, and those before while entries may still come. Raises `StoreError`."""
         now = self.clock.now()
-        for day in sorted({Period.DAY.of(now - LATE), Period.DAY.of(now)}):
+        for day in sorted({Period.DAY.of(at) for at in (now - LATE, now - A_DAY, now)}):
             await self.exports.put(day, self.ledger_reader.entries(day))
 
     async def every_day(self, day: dt.date | None = None) -> None:

@@ -81,6 +81,7 @@ class Decider:
             cause=choice.cause,
             label=label,
             terms=request.ask.terms,
+            processing=request.processing,
             baseline=self.lineup.baseline,
         )
 

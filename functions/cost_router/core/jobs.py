@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cost_router.core import capability
 from cost_router.core.backoff import full_jitter, wait_before
+from cost_router.core.batch_lane import Line
+from cost_router.core.batch_ports import BatchStore
 from cost_router.core.calls import QUEUED
 from cost_router.core.errors import (
     BudgetExhausted,
@@ -21,16 +24,17 @@ from cost_router.core.errors import (
     anthropic_shape,
 )
 from cost_router.core.ports import Attempts, Chance, Clock, Results
-from cost_router.core.pricing import dollars
+from cost_router.core.pricing import BATCH, dollars
 from cost_router.core.record import Record
 from cost_router.core.request import Request
-from cost_router.core.router import Answer, Router
+from cost_router.core.router import Answer, Route, Router
 
 DELIVERY_TRIES: Final = 4  # of a result that was paid for, before the job is given back
 ATTEMPTS: Final = 5  # failures of Claude's side, other than limits, after which a job is failed
 LONGEST_WAIT: Final = 900.0  # seconds that a job is put back for
 SHORTEST_WAIT: Final = 5.0
 DIRECT: Final = "direct"
+LANES: Final = (DIRECT, BATCH)
 REFUSED: Final = 400
 UNANSWERED: Final = 504
 
@@ -44,6 +48,7 @@ class Job:
     request: Request
     receive_count: int
     answer_by: dt.datetime | None = None
+    lane: str = DIRECT
 
     @property
     def id(self) -> str:
@@ -67,11 +72,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class JobRunner:
-    """Runs jobs of the direct lane."""
+    """Runs jobs of the direct lane, and labels and parks those of the batch lane."""
 
     router: Router
     results: Results
     attempts: Attempts
+    lines: BatchStore
     clock: Clock
     chance: Chance
 
@@ -85,11 +91,11 @@ class JobRunner:
                 f"router.answer_by: {job.answer_by.isoformat()!r} had passed before the job was started"
             )
             return await self.fail(job.group, job.custom_id, error, record)
-        return await self._answer(job, record)
+        return await self._take(job, record)
 
-    async def _answer(self, job: Job, record: Record) -> Finished | Deferred:
+    async def _take(self, job: Job, record: Record) -> Finished | Deferred:
         try:
-            answer = await self.router.answer(job.request, record, QUEUED)
+            return await (self._park(job, record) if job.lane == BATCH else self._answer(job, record))
         except DeadlinePassed as error:
             # Nothing was lost while the job waited for its turn; a call given up on may have been paid for.
             return await self._count(job, error, record) if record.ambiguous else Deferred(self._wait(job, None))
@@ -99,8 +105,43 @@ class JobRunner:
             return await self._upstream_failed(job, error, record)
         except RouterError as error:
             return await self.fail(job.group, job.custom_id, error, record)
+
+    async def _answer(self, job: Job, record: Record) -> Finished:
+        answer = await self.router.answer(job.request, record, QUEUED)
         await self._deliver(job, succeeded(job.custom_id, answer))
         return Finished(failed=False)
+
+    async def _park(self, job: Job, record: Record) -> Finished:
+        """Label the job, choose its model, and leave the rest to the collector."""
+        if await self.lines.is_parked(job.group, job.custom_id, self.clock.now()):
+            record.outcome = "already_done"
+            return Finished(failed=False)
+        route = await self.router.route(job.request, record, QUEUED)
+        body = capability.adapt(job.request.body, route.choice.model)
+        parked = await self.lines.park(self._line(job, route), body, self.clock.now())
+        record.outcome = "parked" if parked else "already_done"
+        return Finished(failed=False)
+
+    def _line(self, job: Job, route: Route) -> Line:
+        request, choice = job.request, route.choice
+        return Line(
+            request_id=request.id,
+            group=job.group,
+            custom_id=job.custom_id,
+            tenant=request.tenant.name,
+            tags=request.tags,
+            session=request.hints.session,
+            label=route.label,
+            cause=choice.cause,
+            model=choice.model.id,
+            asked=request.model,
+            most_prompt_tokens=request.ask.most_tokens(request.body_bytes, choice.model.context_window),
+            max_tokens=request.max_tokens,
+            body_bytes=request.body_bytes,
+            classifier_cost_usd=route.bill.classifier_cost_usd,
+            parked_at=self.clock.now(),
+            terms=request.ask.terms,
+        )
 
     def _put_off(self, job: Job, error: BudgetExhausted | NotConfigured | PaceExceeded) -> Deferred:
         """Wait for the session's next minute, a larger budget, tomorrow's, or what an operator has to mend."""
@@ -183,7 +224,7 @@ def errored(custom_id: str, error: RouterError, record: Record) -> dict[str, Any
         "label": record.label,
         "cause": record.cause,
         "cost_usd": dollars(record.bill.cost_usd),
-        "lane": DIRECT,
+        "lane": record.lane or DIRECT,
     }
     return {"custom_id": custom_id, "result": {"type": "errored", "error": anthropic_shape(error)}, "router": router}
 

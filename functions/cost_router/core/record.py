@@ -18,6 +18,7 @@ class Record:
     tags: Mapping[str, str]
     kind: str = "request"  # "request", "route", "job" or "spend"
     job: str | None = None  # "GROUP/CUSTOM_ID"
+    lane: str | None = None  # of a job: "direct" or "batch"
     label: Label | None = None
     cause: str | None = None
     tier: Tier | None = None
@@ -36,7 +37,7 @@ class Record:
     unreserved: int = 0  # calls made though nothing could be put aside for them
     upstream_request_id: str | None = None
     latency_ms: float = 0.0
-    outcome: str | None = None  # of a job: "done", "failed", "deferred" or "already_done"
+    outcome: str | None = None  # of a job: "done", "failed", "deferred", "parked" or "already_done"
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from cost_router.core.ask import Ask
 from cost_router.core.budget import Limits
+from cost_router.core.pricing import REALTIME
 from cost_router.core.words import Tier
 
 
@@ -49,6 +50,7 @@ class Request:
     hints: Hints
     headers: Mapping[str, str]  # anthropic-version and anthropic-beta of the caller
     deadline: float  # on the monotonic clock, seconds
+    processing: str = REALTIME  # how its answer will be asked for: `realtime` or `batch`
 
     @property
     def tags(self) -> dict[str, str]:

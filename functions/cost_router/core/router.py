@@ -69,18 +69,18 @@ class Router:
         _fill(record, choice, reply)
         return Answer(reply, choice, label, trip.trail.bill, remaining)
 
-    async def route(self, request: Request, record: Record) -> Route:
+    async def route(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Route:
         """The decision for a request without the answer call; a classifier call it takes is paid and booked."""
         trip = self.decider.trip(request, record)
         try:
-            decision, label = await self.decider.decide(trip, INTERACTIVE, ahead=False)
+            decision, label = await self.decider.decide(trip, patience, ahead=False)
         finally:
             await self._settle(trip)
         model = decision.choice.model
         record.model, record.tier, record.cause = model.id, decision.choice.tier, decision.choice.cause
         tokens = request.ask.estimated_tokens(model.tokenizer)
         usage = pricing.expected(request.ask.terms, tokens, request.max_tokens)
-        cost = pricing.cost(model, usage, on=self.clock.now().date())
+        cost = pricing.cost(model, usage, on=self.clock.now().date(), processing=request.processing)
         return Route(decision.choice, label, cost, tokens, trip.trail.bill)
 
     async def _serve(

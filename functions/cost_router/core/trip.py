@@ -30,6 +30,7 @@ class Call:
     cause: str
     label: Label | None
     terms: Terms = Terms()  # noqa: RUF009  frozen
+    processing: str = pricing.REALTIME
     baseline: Model | None = None  # prices the same tokens for comparison; None when the call has no counterpart
 
     def bound(self, on: dt.date) -> Decimal:
@@ -40,6 +41,7 @@ class Call:
             max_tokens=self.max_tokens,
             on=on,
             terms=self.terms,
+            processing=self.processing,
         )
 
 

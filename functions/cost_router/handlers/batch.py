@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from cost_router.core.errors import InvalidRequest, NotConfigured, StoreError
 from cost_router.core.jobs import LONGEST_WAIT, Deferred, Finished, Job, JobRunner
+from cost_router.core.pricing import BATCH, REALTIME
 from cost_router.core.record import Record
 from cost_router.core.request import Request, Tenant
 from cost_router.handlers.jobs import JobBody, job_address, parse_job
@@ -92,7 +93,7 @@ class QueueDoor:
             self.out.telemetry.note("not_configured", error=str(error))
             return Deferred(LONGEST_WAIT)
         job = _job(message, body, tenant, record, deadline)
-        record.tenant, record.tags = tenant.name, job.request.tags
+        record.tenant, record.tags, record.lane = tenant.name, job.request.tags, body.lane
         return await self.runner.run(job, record)
 
     async def _tenant(self, name: str) -> Tenant:
@@ -136,7 +137,9 @@ def _job(message: Mapping[str, Any], body: JobBody, tenant: Tenant, record: Reco
             hints=body.hints,
             headers={},
             deadline=deadline,
+            processing=BATCH if body.lane == BATCH else REALTIME,
         ),
+        lane=body.lane,
         receive_count=int(message.get("attributes", {}).get("ApproximateReceiveCount", 1)),
         answer_by=body.answer_by,
     )

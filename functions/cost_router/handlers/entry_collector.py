@@ -1,4 +1,4 @@
-"""The collector function as deployed: its schedules call it every minute, every hour and every day.
+"""The collector function as deployed: its schedules call it with a task, every minute, hour and day.
 
 `{"task": "day", "day": "2026-11-22"}` compares another day than yesterday.
 """
@@ -12,9 +12,12 @@ from typing import Any
 from cost_router.adapters.aws import Aws
 from cost_router.contract import Task
 from cost_router.handlers import wiring
-from cost_router.handlers.settings import CollectorSettings
+from cost_router.handlers.settings import CollectorSettings, Settings
 
-_collector = wiring.collector(CollectorSettings.read(os.environ), Aws())
+_aws = Aws()
+_settings, _collecting = Settings.read(os.environ), CollectorSettings.read(os.environ)
+_collector = wiring.collector(_collecting, _aws)
+_rounds = wiring.batch_rounds(_settings, _collecting, _aws)
 _loop = asyncio.new_event_loop()
 
 
@@ -27,10 +30,12 @@ def _task(event: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
     match event.get("task"):
         case Task.MINUTE:
             return _collector.every_minute()
+        case Task.BATCHES:
+            return _rounds.every_minute()
         case Task.HOUR:
             return _collector.every_hour()
         case Task.DAY:
             day = event.get("day")
             return _collector.every_day(dt.date.fromisoformat(day) if day else None)
         case task:
-            raise ValueError(f"task {task!r}; accepted: {Task.MINUTE}, {Task.HOUR}, {Task.DAY}")
+            raise ValueError(f"task {task!r}; accepted: {Task.MINUTE}, {Task.BATCHES}, {Task.HOUR}, {Task.DAY}")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cost_router.contract import DEFAULT_TENANT
 from cost_router.core.errors import InvalidRequest, quoted
+from cost_router.core.jobs import DIRECT, LANES
 from cost_router.core.request import Hints
 from cost_router.core.words import AUTO
 from cost_router.handlers.hints import HINT_FIELDS, NAME, parse_hints
@@ -31,6 +32,7 @@ class JobBody:
     params: MessageBody
     hints: Hints
     answer_by: dt.datetime | None
+    lane: str
 
 
 def parse_job(raw: str) -> JobBody:
@@ -49,9 +51,9 @@ def parse_job(raw: str) -> JobBody:
         raise InvalidRequest("params.router: the hints of a job stand beside params; accepted: router at the top")
     if not isinstance(router, dict):
         raise InvalidRequest(f"router: it is {kind_of(router)}; accepted: an object with {', '.join(JOB_FIELDS)}")
-    lane = router.get("lane", "direct")
-    if lane != "direct":
-        raise InvalidRequest(f"router.lane: {quoted(lane)}; accepted: 'direct'")
+    lane = router.get("lane", DIRECT)
+    if lane not in LANES:
+        raise InvalidRequest(f"router.lane: {quoted(lane)}; accepted: {', '.join(map(repr, LANES))}")
     hints = parse_hints(router, {}, JOB_FIELDS)
     return JobBody(
         group=_name(router, "group", UNGROUPED),
@@ -60,6 +62,7 @@ def parse_job(raw: str) -> JobBody:
         params=parse_message(params, model=AUTO),
         hints=hints,
         answer_by=_time(router.get("answer_by")),
+        lane=lane,
     )
 
 

@@ -111,6 +111,7 @@ class CollectorSettings:
     stage: str
     ledger_table: str
     tenants_table: str
+    jobs_table: str
     results_bucket: str
     alerts_topic: str
     admin_secret_arn: str  # empty: the ledger is not compared with the bill
@@ -125,6 +126,7 @@ class CollectorSettings:
             stage=_text(env, Env.STAGE),
             ledger_table=_text(env, Env.LEDGER_TABLE),
             tenants_table=_text(env, Env.TENANTS_TABLE),
+            jobs_table=_text(env, Env.JOBS_TABLE),
             results_bucket=_text(env, Env.RESULTS_BUCKET),
             alerts_topic=_text(env, Env.ALERTS_TOPIC),
             admin_secret_arn=env.get(Env.ADMIN_SECRET_ARN, ""),

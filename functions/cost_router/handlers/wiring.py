@@ -10,24 +10,42 @@ from typing import Any, Final
 from cost_router.adapters.alerts import SnsAlerts
 from cost_router.adapters.attempts import DynamoAttempts
 from cost_router.adapters.aws import Aws
+from cost_router.adapters.batch_store import DynamoBatchStore
+from cost_router.adapters.batches import AnthropicBatches
 from cost_router.adapters.bill import AnthropicBill
 from cost_router.adapters.claude import AnthropicClaude, ClientMaker
 from cost_router.adapters.clients import NO_ADMIN_KEY, KeyedClient, SignedClient
 from cost_router.adapters.exports import S3Exports
 from cost_router.adapters.labels import DynamoLabels
 from cost_router.adapters.ledger import DynamoLedger
+from cost_router.adapters.ledger_lines import DynamoLines
 from cost_router.adapters.queue import SqsQueue
 from cost_router.adapters.results import S3Results
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.adapters.telemetry import PowertoolsTelemetry
 from cost_router.adapters.tenants import DynamoTenants
+from cost_router.core.batch_billing import LineBilling
+from cost_router.core.batch_packing import Packer
+from cost_router.core.batch_ports import Batches, BatchStore, LineLedger
+from cost_router.core.batch_rounds import BatchRounds
+from cost_router.core.batch_settling import Settler
 from cost_router.core.calls import Caller
 from cost_router.core.catalogue import Catalogue
 from cost_router.core.collecting import Collector
 from cost_router.core.deciding import Decider
 from cost_router.core.jobs import JobRunner
 from cost_router.core.labelling import Labeller, Memory
-from cost_router.core.ports import Chance, Claude, Clock, LabelStore, Ledger, Telemetry, Tenants
+from cost_router.core.ports import (
+    Chance,
+    Claude,
+    Clock,
+    LabelStore,
+    Ledger,
+    Policies,
+    Results,
+    Telemetry,
+    Tenants,
+)
 from cost_router.core.router import Router
 from cost_router.core.rubric import Rubric
 from cost_router.handlers.settings import BatchSettings, CollectorSettings, Settings
@@ -111,6 +129,7 @@ def job_runner(settings: BatchSettings, the_router: Router, aws: Aws) -> JobRunn
         router=the_router,
         results=S3Results(aws, settings.results_bucket),
         attempts=DynamoAttempts(aws, settings.jobs_table),
+        lines=DynamoBatchStore(aws, settings.jobs_table, settings.results_bucket),
         clock=the_router.clock,
         chance=the_router.chance,
     )
@@ -137,6 +156,60 @@ def collector(settings: CollectorSettings, aws: Aws) -> Collector:
 def _bill(settings: CollectorSettings, aws: Aws, clock: Clock) -> AnthropicBill:
     client = KeyedClient(aws, settings.admin_secret_arn, settings.upstream_url, clock, NO_ADMIN_KEY)
     return AnthropicBill(client, settings.bill_workspace_id, settings.bill_api_key_id)
+
+
+def batch_rounds(settings: Settings, collecting: CollectorSettings, aws: Aws) -> BatchRounds:
+    """The rounds of the batch lane over the real outside."""
+    clock, chance = SystemClock(), SystemChance()
+    ledger = DynamoLedger(aws, settings.ledger_table, clock, chance)
+    parts = LaneParts(
+        batches=AnthropicBatches(_client_maker(settings, aws, clock)),
+        store=DynamoBatchStore(aws, collecting.jobs_table, collecting.results_bucket),
+        ledger=ledger,
+        lines=DynamoLines(ledger),
+        policies=DynamoTenants(aws, settings.tenants_table, clock),
+        results=S3Results(aws, collecting.results_bucket),
+        clock=clock,
+        chance=chance,
+        telemetry=PowertoolsTelemetry.make(settings.stage),
+    )
+    return lane(settings, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneParts:
+    """Everything outside the rules of the batch lane."""
+
+    batches: Batches
+    store: BatchStore
+    ledger: Ledger
+    lines: LineLedger
+    policies: Policies
+    results: Results
+    clock: Clock
+    chance: Chance
+    telemetry: Telemetry
+
+
+def lane(settings: Settings, out: LaneParts) -> BatchRounds:
+    """The batch lane over an outside, real or not."""
+    catalogue = Catalogue(data("catalogue.json"))
+    billing = LineBilling(catalogue, catalogue.lineup(settings.lineup, data("lineups.json")).baseline)
+    settler = Settler(out.batches, out.store, out.lines, out.results, billing, out.clock, out.telemetry)
+    packer = Packer(
+        batches=out.batches,
+        store=out.store,
+        ledger=out.ledger,
+        lines=out.lines,
+        policies=out.policies,
+        billing=billing,
+        settler=settler,
+        limits=settings.limits,
+        clock=out.clock,
+        chance=out.chance,
+        telemetry=out.telemetry,
+    )
+    return BatchRounds(out.store, packer, settler, out.clock, out.telemetry)
 
 
 def queue(settings: BatchSettings, aws: Aws) -> SqsQueue:

@@ -19,6 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.local.standin import intake, replies, report_query, reports, validation
+from infra.local.standin.batch_endpoints import BatchEndpoints
+from infra.local.standin.batches import Batches
 from infra.local.standin.errors import ApiError, invalid
 from infra.local.standin.ids import random_id
 from infra.local.standin.models import MODELS, Model, find
@@ -33,11 +35,14 @@ def create_app(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Starlette:
     """The stand-in as an ASGI app; time (seconds since the epoch), ids by prefix and waiting are arguments."""
-    endpoints = _Endpoints(StandIn(clock, ids), intake.Log(clock), sleep)
+    standin, log = StandIn(clock, ids), intake.Log(clock)
+    batches = Batches(standin)
+    endpoints = _Endpoints(standin, log, sleep, batches)
     return Starlette(
         routes=[
             Route("/v1/messages", endpoints.messages, methods=["POST"]),
             Route("/v1/messages/count_tokens", endpoints.count_tokens, methods=["POST"]),
+            *BatchEndpoints(standin, batches, log).routes(),
             Route("/v1/models", endpoints.models, methods=["GET"]),
             Route("/v1/models/{name}", endpoints.model, methods=["GET"]),
             Route("/v1/organizations/analytics/usage", endpoints.usage_report, methods=["GET"]),
@@ -56,8 +61,11 @@ def create_app(
 class _Endpoints:
     """One method per route."""
 
-    def __init__(self, standin: StandIn, log: intake.Log, sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self, standin: StandIn, log: intake.Log, sleep: Callable[[float], Awaitable[None]], batches: Batches
+    ) -> None:
         self._standin = standin
+        self._batches = batches
         self._log = log
         self._sleep = sleep
 
@@ -108,6 +116,7 @@ class _Endpoints:
         return report_query.parse(request.query_params, kind, now), now - delay
 
     async def meter(self, request: Request) -> Response:
+        self._batches.advance()
         since = request.query_params.get("since", "0")
         if not since.isdecimal():
             raise invalid(f"since: {since!r}; accepted: how many calls to leave out, 0 or more")
@@ -120,6 +129,7 @@ class _Endpoints:
 
     async def reset(self, _request: Request) -> Response:
         self._standin.reset()
+        self._batches.clear()
         self._log.clear()
         return JSONResponse(self._standin.script.state())
 

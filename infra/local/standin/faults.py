@@ -1,4 +1,4 @@
-"""Faults: what goes wrong with a call because a test asked for it."""
+"""Faults: what goes wrong with a call, or with a Message Batch, because a test asked for it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +14,9 @@ SSE_CUT: Final = "sse_cut"  # billed; the stream is cut
 KINDS: Final = (CUT_BEFORE, CUT_AFTER, HTML, NO_USAGE, SSE_ERROR, SSE_CUT)
 OVERLOADED: Final = 529
 STREAM_ONLY: Final = (SSE_ERROR, SSE_CUT)
+BATCH_OPERATIONS: Final = ("create", "retrieve", "list", "cancel", "results")
+BATCH_KINDS: Final = (CUT_BEFORE, CUT_AFTER)
+LINE_RESULTS: Final = ("errored", "expired", "canceled")
 
 
 @dataclass(slots=True)
@@ -57,3 +60,37 @@ class Fault:
         status = self.status or OVERLOADED
         message = self.message or ("Overloaded" if status == OVERLOADED else f"scripted fault {status}")
         return ApiError(status, message, type_=self.type, details=details, headers=headers)
+
+
+@dataclass(slots=True)
+class BatchFault:
+    """What happens to the next `times` requests of one kind to the Message Batches API; None: to all of them.
+
+    A status, or `cut_before`: nothing is done. `cut_after`: it is done and the reply lost, or the results cut short.
+    """
+
+    on: str
+    times: int | None = 1
+    status: int | None = None
+    kind: str | None = None
+
+    def use(self) -> None:
+        """Count one request."""
+        if self.times is not None:
+            self.times -= 1
+
+
+@dataclass(slots=True)
+class LineFault:
+    """What becomes of the next `times` lines of Message Batches that match, in place of an answer."""
+
+    result: str
+    times: int | None = 1
+    model: str | None = None
+    type: str = "api_error"  # of an errored line
+    message: str = "scripted fault"
+
+    def use(self) -> None:
+        """Count one line."""
+        if self.times is not None:
+            self.times -= 1

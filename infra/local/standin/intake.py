@@ -11,6 +11,7 @@ from infra.local.standin.errors import ApiError, invalid
 from infra.local.standin.meter import iso
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+MAX_BATCH_BYTES: Final = 256 * 1024 * 1024
 KEPT_REQUESTS: Final = 200
 CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "cookie"})
 ADMIN_KEY: Final = "sk-ant-admin"
@@ -62,14 +63,14 @@ def authenticate_admin(request: Request) -> None:
         raise ApiError(401, "invalid x-api-key")
 
 
-async def json_body(request: Request) -> object:
+async def json_body(request: Request, most: int = MAX_BODY_BYTES) -> object:
     """The parsed body; raises the API's 413 or 400. A body that is too large is read to its end but not kept."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size <= MAX_BODY_BYTES:
+        if size <= most:
             parts.append(part)
-    if size > MAX_BODY_BYTES:
+    if size > most:
         raise ApiError(413, "Request exceeds the maximum size")
     try:
         return json.loads(b"".join(parts))

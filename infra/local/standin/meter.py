@@ -9,7 +9,7 @@ from typing import Any
 class Billed:
     """One billed call: usage as the API reports it, never a body."""
 
-    request_id: str
+    request_id: str  # of a batch line, which has none, the id of its message
     model: str
     usage: dict[str, Any]
     purpose: str  # "classifier" or "answer"
@@ -18,14 +18,15 @@ class Billed:
     label: str | None  # what the classifier answered
     fault: str | None  # kind of the fault that hit the answer
     api_key_id: str | None = None
+    batch: tuple[str, str] | None = None  # id of the Message Batch and custom id of its line
 
     def row(self) -> dict[str, Any]:
         """The call as `GET /_meter` shows it."""
-        return {
+        row = {
             "request_id": self.request_id,
             "model": self.model,
             "usage": self.usage,
-            "processing": "realtime",
+            "processing": "batch" if self.batch else "realtime",
             "at": iso(self.at),
             "purpose": self.purpose,
             "stream": self.stream,
@@ -33,6 +34,7 @@ class Billed:
             "fault": self.fault,
             "api_key_id": self.api_key_id,
         }
+        return row | dict(zip(("batch_id", "custom_id"), self.batch or (), strict=False))
 
 
 class Meter:

@@ -6,18 +6,22 @@
      "system_role": "accept" | "refuse" | "as_api", "forced_tool_use": "accept" | "refuse" | "as_api",
      "faults": [{"times": 2, "model": "...", "purpose": "classifier" | "answer", "latency": 1.0, "status": 429,
                  "retry_after": 7, "type": "rate_limit_error", "message": "...", "error_code": "..."},
-                {"times": null, "kind": "cut_after"}]}
+                {"times": null, "kind": "cut_after"}],
+     "batch_seconds": 60, "batch_faults": [{"on": "create", "kind": "cut_after"}, {"on": "retrieve", "status": 404}],
+     "line_faults": [{"times": 2, "model": "...", "result": "errored" | "expired" | "canceled", "type": "api_error"}]}
 
 A field that is given replaces what was there; the others stay. New limits start with full buckets. Faults are tried in
 order, and each applies to its next `times` matching calls (1 by default, null: all until replaced); one with a latency
 only delays. A scripted label is used up by the next classifier call that is billed. The usage and cost report leaves
-out what is younger than `report_delay` seconds.
+out what is younger than `report_delay` seconds. A Message Batch takes `batch_seconds` (0: it has ended at the next
+look); faults on batches apply to the requests named by `on`, those on lines when the batch is worked on.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from infra.local.standin.faults import Fault
+from infra.local.standin.faults import BatchFault, Fault, LineFault
 from infra.local.standin.fitness import Switches
 from infra.local.standin.limits import Limits
 from infra.local.standin.script_fields import parse
@@ -35,6 +39,9 @@ class Script:
     labels: list[str] = field(default_factory=list)
     switches: Switches = field(default_factory=Switches)
     faults: list[Fault] = field(default_factory=list)
+    batch_seconds: float = 0.0
+    batch_faults: list[BatchFault] = field(default_factory=list)
+    line_faults: list[LineFault] = field(default_factory=list)
 
     def update(self, body: object) -> None:
         """Take over what `body` gives; a mistake raises a 400 that says what is accepted, and changes nothing."""
@@ -48,10 +55,22 @@ class Script:
         """The first fault that applies to such a call; it isn't used up by asking."""
         return next((fault for fault in self.faults if fault.matches(model, purpose, stream=stream)), None)
 
+    def batch_fault_for(self, operation: str) -> BatchFault | None:
+        """The first fault that applies to such a request, used up by one."""
+        found = next((fault for fault in self.batch_faults if fault.times != 0 and fault.on == operation), None)
+        if found:
+            found.use()
+        return found
+
+    def line_fault_for(self, model: str) -> LineFault | None:
+        """The first fault that applies to a line for that model, used up by one."""
+        found = next((row for row in self.line_faults if row.times != 0 and row.model in (None, model)), None)
+        if found:
+            found.use()
+        return found
+
     def state(self) -> dict[str, Any]:
         """The script as JSON, faults with the calls that they have left."""
-        faults = [{name: value for name, value in asdict(fault).items() if value is not None or name == "times"}
-                  for fault in self.faults if fault.times != 0]  # fmt: skip
         return {
             "limits": asdict(self.limits) if self.limits else None,
             "limits_by_model": {name: asdict(row) if row else None for name, row in self.limits_by_model.items()},
@@ -60,5 +79,17 @@ class Script:
             "report_delay": self.report_delay,
             "labels": list(self.labels),
             **asdict(self.switches),
-            "faults": faults,
+            "faults": _left(self.faults),
+            "batch_seconds": self.batch_seconds,
+            "batch_faults": _left(self.batch_faults),
+            "line_faults": _left(self.line_faults),
         }
+
+
+def _left(faults: Sequence[Fault | BatchFault | LineFault]) -> list[dict[str, Any]]:
+    """The faults that have calls left."""
+    return [
+        {name: value for name, value in asdict(fault).items() if value is not None or name == "times"}
+        for fault in faults
+        if fault.times != 0
+    ]

@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from infra.local.standin.errors import invalid
-from infra.local.standin.faults import KINDS, Fault
+from infra.local.standin.faults import (
+    BATCH_KINDS,
+    BATCH_OPERATIONS,
+    KINDS,
+    LINE_RESULTS,
+    BatchFault,
+    Fault,
+    LineFault,
+)
 from infra.local.standin.fitness import SWITCH_VALUES
 from infra.local.standin.labels import LABELS
 from infra.local.standin.limits import Limits
@@ -17,6 +25,8 @@ FAULT_FIELDS: Final = (
     *("times", "model", "purpose", "latency", "status", "kind"),
     *("retry_after", "type", "message", "error_code"),
 )
+BATCH_FAULT_FIELDS: Final = ("on", "times", "status", "kind")
+LINE_FAULT_FIELDS: Final = ("result", "times", "model", "type", "message")
 HTTP_ERRORS: Final = range(400, 600)
 
 
@@ -48,19 +58,43 @@ def _limits_by_model(name: str, value: object) -> dict[str, Limits | None]:
     return {_model(name, key): _limits(f"{name}.{key}", row) for key, row in given.items()}
 
 
-def _faults(name: str, value: object) -> list[Fault]:
-    if not isinstance(value, list):
-        raise invalid(f"{name}: {value!r} is not a list of faults")
-    return [_fault(f"{name}.{i}", item) for i, item in enumerate(value)]
+def _each(read: Callable[[str, object], Any]) -> Callable[[str, object], list[Any]]:
+    def read_all(name: str, value: object) -> list[Any]:
+        if not isinstance(value, list):
+            raise invalid(f"{name}: {value!r} is not a list of faults")
+        return [read(f"{name}.{i}", item) for i, item in enumerate(value)]
+
+    return read_all
 
 
 def _fault(name: str, value: object) -> Fault:
-    given = _object(name, value, FAULT_FIELDS)
-    endless = "times" in given and given["times"] is None
-    read = {key: _FAULT_PARSERS[key](f"{name}.{key}", item) for key, item in given.items() if item is not None}
+    read = _fields(name, value, FAULT_FIELDS, _FAULT_PARSERS)
     if ("status" in read and "kind" in read) or not read.keys() & {"status", "kind", "latency"}:
         raise invalid(f"{name}: accepted: a status, or a kind ({', '.join(KINDS)}), or only a latency")
-    return Fault(**read | ({"times": None} if endless else {}))
+    return Fault(**read)
+
+
+def _batch_fault(name: str, value: object) -> BatchFault:
+    read = _fields(name, value, BATCH_FAULT_FIELDS, _BATCH_FAULT_PARSERS)
+    if "on" not in read or ("status" in read) == ("kind" in read):
+        raise invalid(f"{name}: accepted: on ({', '.join(BATCH_OPERATIONS)}) and a status or a kind")
+    return BatchFault(**read)
+
+
+def _line_fault(name: str, value: object) -> LineFault:
+    read = _fields(name, value, LINE_FAULT_FIELDS, _LINE_FAULT_PARSERS)
+    if "result" not in read:
+        raise invalid(f"{name}.result: Field required; accepted: {', '.join(LINE_RESULTS)}")
+    return LineFault(**read)
+
+
+def _fields(
+    name: str, value: object, accepted: tuple[str, ...], parsers: dict[str, Callable[[str, object], Any]]
+) -> dict[str, Any]:
+    """The fields of a fault; of those that are null only `times` counts."""
+    given = _object(name, value, accepted)
+    read = {key: parsers[key](f"{name}.{key}", item) for key, item in given.items() if item is not None}
+    return read | ({"times": None} if "times" in given and given["times"] is None else {})
 
 
 def _whole(name: str, value: object) -> int:
@@ -122,6 +156,19 @@ _FAULT_PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "message": _text,
     "error_code": _text,
 }
+_BATCH_FAULT_PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
+    "on": _one_of(*BATCH_OPERATIONS),
+    "times": _whole,
+    "status": _status,
+    "kind": _one_of(*BATCH_KINDS),
+}
+_LINE_FAULT_PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
+    "result": _one_of(*LINE_RESULTS),
+    "times": _whole,
+    "model": _model,
+    "type": _text,
+    "message": _text,
+}
 _PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "limits": _limits,
     "limits_by_model": _limits_by_model,
@@ -131,5 +178,8 @@ _PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "labels": _labels,
     "system_role": _one_of(*SWITCH_VALUES),
     "forced_tool_use": _one_of(*SWITCH_VALUES),
-    "faults": _faults,
+    "faults": _each(_fault),
+    "batch_seconds": _seconds,
+    "batch_faults": _each(_batch_fault),
+    "line_faults": _each(_line_fault),
 }

@@ -92,6 +92,28 @@ class StandIn:
             self.limiter.headers(model.id, now),
         )
 
+    def work(
+        self, body: dict[str, Any], model: Model, batch: tuple[str, str], api_key_id: str | None
+    ) -> dict[str, Any]:
+        """The message for a line of a Message Batch; raises `ApiError` when the prompt is too long. No limits apply."""
+        now = self.clock()
+        pieces = tokens.segments(body, model)
+        fitness.check_window(tokens.count(pieces), model)
+        plan = self.cache.plan(model, pieces, now)
+        purpose = "classifier" if labels.asks_for_label(body) else "answer"
+        label = self._label(body) if purpose == "classifier" else None
+        answer = answers.compose(body, model, label=label, ids=self.ids)
+        searched = terms.search(body, self.ids)
+        usage = plan.usage(answer.output_tokens + searched.output_tokens) | terms.usage(body, searched)
+        usage["input_tokens"] += searched.input_tokens
+        usage["service_tier"] = "batch"
+        self.cache.commit(plan, now)
+        message = self._message(model, answer, usage, searched.blocks)
+        self.meter.bill(
+            Billed(message["id"], model.id, usage, purpose, False, now, label, None, api_key_id, batch)  # noqa: FBT003
+        )
+        return message
+
     def _label(self, body: dict[str, Any]) -> str:
         return self.script.labels.pop(0) if self.script.labels else labels.label_of(body)
 

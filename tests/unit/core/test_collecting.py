@@ -187,12 +187,14 @@ def test_a_part_of_a_round_that_fails_keeps_none_of_the_others_and_fails_the_rou
 @pytest.mark.parametrize(
     ("at", "days"),
     [
-        ("2026-11-24T00:07:00+00:00", ["2026-11-23", "2026-11-24"]),
-        ("2026-11-24T01:59:59+00:00", ["2026-11-23", "2026-11-24"]),
-        ("2026-11-24T02:00:00+00:00", ["2026-11-24"]),
+        ("2026-11-24T00:07:00+00:00", ["2026-11-22", "2026-11-23", "2026-11-24"]),
+        ("2026-11-24T06:59:59+00:00", ["2026-11-22", "2026-11-23", "2026-11-24"]),
+        ("2026-11-24T07:00:00+00:00", ["2026-11-23", "2026-11-24"]),
     ],
 )
-def test_every_hour_today_is_exported_and_yesterday_while_its_entries_may_still_come(at: str, days: list[str]) -> None:
+def test_every_hour_today_is_exported_and_the_days_before_while_their_entries_may_still_come(
+    at: str, days: list[str]
+) -> None:
     world = World()
     collecting = Round(world)
     run(world.router.answer(world.request(model="haiku"), record()))

@@ -86,7 +86,7 @@ def test_a_message_that_is_no_job_is_a_failed_result_that_says_so(text: str, say
 @pytest.mark.parametrize(
     ("router", "says"),
     [
-        ({"lane": "batch"}, "router.lane: 'batch'; accepted: 'direct'"),
+        ({"lane": "fast"}, "router.lane: 'fast'; accepted: 'direct', 'batch'"),
         ({"group": "a/b"}, "router.group: 'a/b'"),
         ({"group": ".."}, "router.group"),
         ({"group": 5}, "router.group: 5"),

@@ -158,6 +158,9 @@ def test_reset_clears_everything(desk: Desk, ask: Json) -> None:
         "system_role": "accept",
         "forced_tool_use": "accept",
         "faults": [],
+        "batch_seconds": 0.0,
+        "batch_faults": [],
+        "line_faults": [],
     }
     assert [desk.post(ask).status_code for _ in range(2)] == [200, 200]
     assert len(desk.meter()) == 2

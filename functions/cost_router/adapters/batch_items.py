@@ -1,0 +1,112 @@
+"""How lines and batches look in the `jobs` table: what is asked about is an attribute, the rest of a line one text."""
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from cost_router.contract import Table
+from cost_router.core.batch_lane import Aside, Batch, Line, State
+from cost_router.core.budget import Period, Scope
+from cost_router.core.terms import Terms
+from cost_router.core.words import Label
+
+LINE: Final = "line"
+STATE: Final = "state"
+LEASE: Final = "lease"
+PARKED: Final = "parked"
+OPEN: Final = "open"
+Item = Mapping[str, Any]  # as DynamoDB's own API has it
+
+
+def written(line: Line) -> str:
+    """A line as JSON."""
+    aside = line.aside
+    return json.dumps(
+        {
+            "request_id": line.request_id,
+            "group": line.group,
+            "custom_id": line.custom_id,
+            "tenant": line.tenant,
+            "tags": dict(line.tags),
+            "session": line.session,
+            "label": line.label.value if line.label else None,
+            "cause": line.cause,
+            "model": line.model,
+            "asked": line.asked,
+            "most_prompt_tokens": line.most_prompt_tokens,
+            "max_tokens": line.max_tokens,
+            "body_bytes": line.body_bytes,
+            "classifier_cost_usd": str(line.classifier_cost_usd),
+            "parked_at": line.parked_at.isoformat(),
+            "terms": dataclasses.asdict(line.terms),
+            "tries": line.tries,
+            "aside": _aside_written(aside) if aside else None,
+        }
+    )
+
+
+def line_in(item: Item) -> Line:
+    """The line of an item."""
+    row = json.loads(item[LINE]["S"])
+    return Line(
+        **{
+            **row,
+            "label": Label(row["label"]) if row["label"] else None,
+            "classifier_cost_usd": Decimal(row["classifier_cost_usd"]),
+            "parked_at": dt.datetime.fromisoformat(row["parked_at"]),
+            "terms": Terms(**row["terms"]),
+            "aside": _aside_in(row["aside"]) if row["aside"] else None,
+        }
+    )
+
+
+def batch_key(batch: Batch) -> str:
+    """What a batch's item is called; no job has such a name, for it lacks a slash."""
+    return f"batch#{batch.marker}"
+
+
+def batch_item(batch: Batch) -> Item:
+    """The item of a batch that is not closed."""
+    optional = {"submitted_at": _iso(batch.submitted_at), "upstream_id": batch.upstream_id}
+    return {
+        Table.JOBS_KEY: {"S": batch_key(batch)},
+        Table.JOBS_BATCH: {"S": OPEN},
+        Table.JOBS_SINCE: {"S": f"{batch.began_at.isoformat()}#{batch.marker}"},
+        STATE: {"S": batch.state.value},
+        LEASE: {"S": batch.lease.isoformat()},
+        "marker": {"S": batch.marker},
+        "began_at": {"S": batch.began_at.isoformat()},
+        "lines": {"N": str(batch.lines)},
+        **{name: {"S": value} for name, value in optional.items() if value},
+    }
+
+
+def batch_in(item: Item) -> Batch:
+    """The batch of an item."""
+    submitted = item.get("submitted_at")
+    return Batch(
+        marker=item["marker"]["S"],
+        state=State(item[STATE]["S"]),
+        began_at=dt.datetime.fromisoformat(item["began_at"]["S"]),
+        lease=dt.datetime.fromisoformat(item[LEASE]["S"]),
+        lines=int(item["lines"]["N"]),
+        submitted_at=dt.datetime.fromisoformat(submitted["S"]) if submitted else None,
+        upstream_id=item.get("upstream_id", {}).get("S"),
+    )
+
+
+def _aside_written(aside: Aside) -> dict[str, Any]:
+    scopes = [[scope.key, str(scope.limit_usd), scope.period.value] for scope in aside.scopes]
+    return {"amount_usd": str(aside.amount_usd), "at": aside.at.isoformat(), "scopes": scopes}
+
+
+def _aside_in(row: Mapping[str, Any]) -> Aside:
+    scopes = tuple(Scope(key, Decimal(limit), Period(period)) for key, limit, period in row["scopes"])
+    return Aside(Decimal(row["amount_usd"]), dt.datetime.fromisoformat(row["at"]), scopes)
+
+
+def _iso(at: dt.datetime | None) -> str | None:
+    return at.isoformat() if at else None

@@ -1,0 +1,216 @@
+"""From parked lines to a Message Batch: covered by every budget, durable before it is submitted, submitted once."""
+
+import contextlib
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from cost_router.core import budget
+from cost_router.core.batch_billing import LineBilling, money_of
+from cost_router.core.batch_lane import (
+    CERTAIN,
+    CREATE_SECONDS,
+    LEASE,
+    MOST_BYTES,
+    MOST_LINES,
+    SKEW,
+    Batch,
+    Line,
+    State,
+)
+from cost_router.core.batch_ports import Batches, BatchStore, LineLedger, Seen, Settled
+from cost_router.core.batch_settling import Settler, for_each
+from cost_router.core.budget import Limits, Period, Scope
+from cost_router.core.errors import NotConfigured, StoreError, UpstreamError
+from cost_router.core.ports import Chance, Clock, Ledger, Policies, Telemetry
+
+PACKING_SECONDS: Final = 420.0  # after which a round packs no other batch; the next round does
+REFUSED: Final = frozenset({400, 413})  # what no repetition mends: the lines are failed
+OVERLOADED: Final = 529
+SERVER_ERROR: Final = 500
+
+
+@dataclass(slots=True)
+class Room:
+    """What is left under budgets in this round, so that no line is moved that would not be covered.
+
+    It is looked at, not held: what holds is the reservation.
+    """
+
+    ledger: Ledger
+    at: dt.datetime
+    left: dict[tuple[str, Period], Decimal] = field(default_factory=dict)
+
+    async def take(self, scopes: Sequence[Scope], amount: Decimal) -> bool:
+        """Whether `amount` fits under all scopes; if so it is taken."""
+        unknown = [scope for scope in scopes if (scope.key, scope.period) not in self.left]
+        for standing in await self.ledger.standings(self.at, unknown) if unknown else []:
+            limit = standing.scope.limit_usd or Decimal(0)
+            self.left[standing.scope.key, standing.scope.period] = limit - standing.committed_usd
+        if any(self.left[scope.key, scope.period] < amount for scope in scopes):
+            return False
+        for scope in scopes:
+            self.left[scope.key, scope.period] -= amount
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Packer:
+    """Packs and submits; every part is given to it."""
+
+    batches: Batches
+    store: BatchStore
+    ledger: Ledger
+    lines: LineLedger
+    policies: Policies
+    billing: LineBilling
+    settler: Settler
+    limits: Limits  # of the account; and of each session, where its tenant has none of its own
+    clock: Clock
+    chance: Chance
+    telemetry: Telemetry
+
+    async def pack(self) -> None:
+        """Submit what is parked and covered. Raises `StoreError`, `UpstreamError` and `NotConfigured`."""
+        until = self.clock.monotonic() + PACKING_SECONDS
+        while self.clock.monotonic() < until:
+            chosen, more = await self._choose()
+            if not chosen:
+                return
+            async with contextlib.aclosing(self.batches.listed()) as listed:
+                async for _batch in listed:  # whether Claude can be reached, before anything is moved
+                    break
+            now = self.clock.now()
+            batch = Batch(self.chance.token(), State.PACKING, began_at=now, lease=now + LEASE)
+            await self.store.begin(batch)
+            await self.submit(batch, await self._join(batch, chosen))
+            if not more:
+                return
+
+    async def submit(self, batch: Batch, lines: Sequence[Line]) -> None:
+        """Cover the lines of a batch of which nothing was submitted, and create it."""
+        covered = await self._cover(batch, lines)
+        bodies = await for_each(covered, self.store.body)
+        whole = [(line, body) for line, body in zip(covered, bodies, strict=True) if body is not None]
+        gone = [line for line, body in zip(covered, bodies, strict=True) if body is None]
+        await self.settler.fail(batch, gone, "api_error", "the body of this job is gone")
+        if not whole:
+            await self.store.close(batch, self.clock.now())
+            return
+        now = self.clock.now()
+        creating = dataclasses.replace(
+            batch, state=State.CREATING, lines=len(whole), submitted_at=now, lease=now + LEASE
+        )
+        if not await self.store.move(creating, was=State.PACKING):
+            return  # somebody else has taken it over
+        try:
+            seen = await self.batches.create([(line.id_in(batch.marker), body) for line, body in whole], CREATE_SECONDS)
+        except (UpstreamError, NotConfigured, StoreError) as error:
+            await self._not_created(creating, [line for line, _ in whole], error)
+        else:
+            await self._created(creating, seen)
+
+    async def recover(self, batch: Batch) -> None:
+        """Find the batch whose creation was never confirmed among those that the API lists; never create it again.
+
+        What the list tells of a batch is when it was created and of how many lines; whose it is shows only in its
+        results. So one that may be ours is waited for; that none was created is believed after `CERTAIN`.
+        """
+        submitted, waiting = batch.submitted_at or batch.began_at, False
+        taken = {other.upstream_id for other in await self.store.batches()}
+        async with contextlib.aclosing(self.batches.listed()) as listed:
+            async for seen in listed:
+                if seen.created_at < submitted - SKEW:
+                    break
+                if seen.id in taken or not _may_be(seen, batch, submitted):
+                    continue
+                if not seen.ended:
+                    waiting = True
+                elif await self._is_ours(seen, batch):
+                    await self._created(batch, seen)
+                    return
+        if not waiting and self.clock.now() > submitted + CERTAIN:
+            await self._dissolve(batch, await self.store.members(batch.marker))
+            return
+        await self.store.release(batch, self.clock.now())
+
+    async def _choose(self) -> tuple[list[Line], bool]:
+        """The oldest parked lines that their budgets cover, as many as go into a batch; whether there may be more."""
+        now = self.clock.now()
+        limits: Mapping[str, Limits] | None = None  # read when there is a line
+        room, chosen, size, waiting = Room(self.ledger, now), list[Line](), 0, 0
+        async for parked in self.store.parked():
+            if len(chosen) == MOST_LINES or (chosen and size + parked.body_bytes > MOST_BYTES):
+                return chosen, True
+            limits = await self.policies.limits() if limits is None else limits
+            scopes = self._scopes(parked, limits)
+            line = self.billing.with_money(parked, scopes, now)
+            if not await room.take(scopes, money_of(line).amount_usd):
+                waiting += 1
+                continue
+            chosen.append(line)
+            size += line.body_bytes
+        if waiting:
+            self.telemetry.note("batch_lines_wait_for_budget", lines=waiting)
+        return chosen, False
+
+    def _scopes(self, line: Line, limits: Mapping[str, Limits]) -> tuple[Scope, ...]:
+        return budget.scopes(line.tenant, limits.get(line.tenant, Limits()), self.limits, line.session)
+
+    async def _join(self, batch: Batch, lines: Sequence[Line]) -> list[Line]:
+        """Move lines into a batch; those that another round has moved elsewhere are left out."""
+        moved = await for_each(lines, lambda line: self.store.join(line, batch.marker))
+        return [line for line, was in zip(lines, moved, strict=True) if was]
+
+    async def _cover(self, batch: Batch, lines: Sequence[Line]) -> list[Line]:
+        """The lines whose money has been put aside; others are parked again."""
+        ids = await self.lines.put_aside([self.billing.reservation(line) for line in lines])
+        await self._park([line for line in lines if line.entry_id not in ids], batch)
+        return [line for line in lines if line.entry_id in ids]
+
+    async def _not_created(self, batch: Batch, lines: Sequence[Line], error: Exception) -> None:
+        """What to do when no id came back: it depends on whether the batch may exist all the same."""
+        self.telemetry.note("batch_not_created", marker=batch.marker, lines=len(lines), error=str(error))
+        if isinstance(error, UpstreamError) and _may_have_arrived(error):
+            await self.store.release(batch, self.clock.now())
+        elif isinstance(error, UpstreamError) and error.status in REFUSED:
+            await self.settler.fail(batch, lines, "invalid_request_error", f"Claude refused the batch: {error.status}")
+            await self.store.close(batch, self.clock.now())
+        else:
+            await self._dissolve(batch, lines)
+
+    async def _created(self, batch: Batch, seen: Seen) -> None:
+        created = dataclasses.replace(batch, state=State.CREATED, upstream_id=seen.id, lease=self.clock.now())
+        await self.store.move(created, was=State.CREATING)
+        self.telemetry.note("batch_created", marker=batch.marker, batch=seen.id, lines=batch.lines)
+
+    async def _dissolve(self, batch: Batch, lines: Sequence[Line]) -> None:
+        """Park the lines of a batch that was certainly not created; the next round packs them anew."""
+        await self.lines.settle([Settled(None, self.billing.reservation(line)) for line in lines])
+        await self._park(lines, batch)
+        await self.store.close(batch, self.clock.now())
+
+    async def _park(self, lines: Sequence[Line], batch: Batch) -> None:
+        free = [dataclasses.replace(line, aside=None) for line in lines]
+        await for_each(free, lambda line: self.store.part(line, batch.marker))
+
+    async def _is_ours(self, seen: Seen, batch: Batch) -> bool:
+        async with contextlib.aclosing(self.batches.results(seen.id)) as results:
+            async for outcome in results:
+                return outcome.custom_id.startswith(f"{batch.marker}-")
+        return False
+
+
+def _may_be(seen: Seen, batch: Batch, submitted: dt.datetime) -> bool:
+    """Whether the list's row of a batch speaks for this one."""
+    latest = submitted + dt.timedelta(seconds=CREATE_SECONDS) + SKEW
+    return seen.lines == batch.lines and seen.created_at <= latest
+
+
+def _may_have_arrived(error: UpstreamError) -> bool:
+    """Whether a request that failed so may have created its batch."""
+    server = error.status is not None and error.status >= SERVER_ERROR and error.status != OVERLOADED
+    return error.maybe_billed or server
