@@ -223,4 +223,4 @@ def test_an_unknown_task_fails_the_function_by_its_value(stack: LocalStack) -> N
         FunctionName=stack.outputs[Output.COLLECTOR_FUNCTION], Payload=json.dumps({"task": "decade"})
     )
     assert "FunctionError" in reply
-    assert "task 'decade'; accepted: minute, hour, day" in reply["Payload"].read().decode()
+    assert "task 'decade'; accepted: minute, batches, hour, day" in reply["Payload"].read().decode()
