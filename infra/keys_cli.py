@@ -14,7 +14,16 @@ from rich.table import Table
 from infra.operate import keys as key_store
 from infra.operate.show import usd
 from infra.operate.target import find_target
-from infra.operate.tenants import NONE, KeyProblem, Policy, change_tenant, parse_budget, parse_rpm, parse_tags
+from infra.operate.tenants import (
+    NONE,
+    KeyProblem,
+    Policy,
+    change_tenant,
+    parse_budget,
+    parse_rpm,
+    parse_senders,
+    parse_tags,
+)
 from infra.terminal import AsJson, Stack, console, says_what_is_wrong
 
 keys_app = typer.Typer(no_args_is_help=True, help="Gateway keys and the tenants that own them.")
@@ -42,6 +51,10 @@ SHOWN: Final = {
     "spent in month": "month_spent_usd",
     "left in month": "month_left_usd",
 }
+Senders = Annotated[
+    str | None,
+    typer.Option(help="ids of the IAM principals that may drop its jobs: AROA...,AIDA..."),
+]
 READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "floor": str,
     "ceiling": str,
@@ -50,6 +63,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "monthly_budget_usd": parse_budget,
     "session_budget_usd": parse_budget,
     "session_rpm": parse_rpm,
+    "senders": parse_senders,
 }
 
 
@@ -65,12 +79,13 @@ def keys_create(
     floor: Floor = None,
     ceiling: Ceiling = None,
     tags: Tags = None,
+    senders: Senders = None,
     reads_account: Reads = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a gateway key for a tenant and print it, once; the tenant is made when it is new."""
-    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm)
+    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders)
     given = {name: READERS[name](word) for name, word in zip(READERS, words, strict=True) if word is not None}
     policy = Policy(**given, reads_account=reads_account)
     key = key_store.create(find_target(stack), tenant, policy, dt.datetime.now(dt.UTC))
@@ -101,7 +116,7 @@ def keys_show(tenant: str, *, stack: Stack = None, as_json: AsJson = False) -> N
         print(json.dumps(found))
         return
     console.print(f"tenant {tenant}{', disabled' if found['disabled'] else ''}")
-    for name in ("floor", "ceiling", "tags", "session_rpm", "reads_account"):
+    for name in ("floor", "ceiling", "tags", "session_rpm", "senders", "reads_account"):
         console.print(f"  {name.replace('_', ' '):<15} {_cell(found[name])}")
     for said, name in SHOWN.items():
         amount = found[name]
@@ -121,13 +136,14 @@ def keys_set(
     floor: Floor = None,
     ceiling: Ceiling = None,
     tags: Tags = None,
+    senders: Senders = None,
     reads_account: Reads = None,
     disable: Annotated[bool | None, typer.Option("--disable/--enable", help="refuse all keys, or no longer")] = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what a tenant may; only what is given changes, within 60 seconds; `none` takes a field away."""
-    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm)
+    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders)
     given = {name: word for name, word in zip(READERS, words, strict=True) if word is not None}
     changes: dict[str, Any] = {name: None if word == NONE else READERS[name](word) for name, word in given.items()}
     if reads_account is not None:
@@ -217,6 +233,8 @@ def _minute(instant: str) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={text}" for name, text in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "-" if value is None else str(value)

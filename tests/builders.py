@@ -425,8 +425,9 @@ def tenant(
     tags: Mapping[str, str] | None = None,
     limits: Limits | None = None,
     reads_account: bool = False,
+    senders: frozenset[str] = frozenset(),
 ) -> Tenant:
-    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits(), reads_account)
+    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits(), reads_account, senders)
 
 
 class World:

@@ -19,9 +19,10 @@ from infra.operate.target import Target
 
 NONE: Final = "none"  # the word that takes a field away
 BUDGET: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+PRINCIPAL: Final = re.compile(r"[A-Z0-9]{12,128}")
 BOUNDS: Final = ("floor", "ceiling")
 BUDGETS: Final = ("daily_budget_usd", "monthly_budget_usd", "session_budget_usd")
-POLICY: Final = (*BOUNDS, "tags", *BUDGETS, "session_rpm", "reads_account")
+POLICY: Final = (*BOUNDS, "tags", *BUDGETS, "session_rpm", "reads_account", "senders")
 MOST_RPM: Final = 10_000
 Item = Mapping[str, Any]
 read_value, write_value = TypeDeserializer().deserialize, TypeSerializer().serialize
@@ -43,6 +44,7 @@ class Policy:
     session_budget_usd: Decimal | None = None  # of one session in a UTC day
     session_rpm: int | None = None  # requests of one session in a minute
     reads_account: bool | None = None  # whether its keys may see what all tenants spend
+    senders: list[str] | None = None  # unique ids of the IAM principals that may drop its jobs
 
 
 def put_tenant(target: Target, tenant: str, policy: Policy, now: dt.datetime) -> None:
@@ -118,6 +120,16 @@ def parse_tags(text: str) -> dict[str, str]:
             )
         tags[name] = value
     return tags
+
+
+def parse_senders(text: str) -> list[str]:
+    """Unique ids of IAM principals, as `aws iam get-role --query Role.RoleId` tells them; raises `KeyProblem`."""
+    found = [part.strip() for part in text.split(",")]
+    if not all(PRINCIPAL.fullmatch(part) for part in found):
+        raise KeyProblem(
+            f"senders {text!r}; accepted: unique ids of roles or users, such as AROAEXAMPLEID,AIDAEXAMPLEID"
+        )
+    return sorted(set(found))
 
 
 def read_items(target: Target) -> dict[str, dict[str, Any]]:

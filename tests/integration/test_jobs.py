@@ -1,12 +1,15 @@
 """Jobs dropped on the real queue, drained by the deployed batch function, delivered to the bucket."""
 
+import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from infra.local.emulator import ACCOUNT
 from infra.local.stack import LocalStack
+from infra.operate.keys import Policy, create
 from tests.integration.meter import Meter, poll
 
 EVENTS = Path(__file__).parents[2] / "events" / "sqs"
@@ -160,3 +163,17 @@ def test_the_example_events_are_taken_by_the_deployed_function(stack: LocalStack
         )
         assert json.loads(reply["Payload"].read()) == {"batchItemFailures": []}, file.name
     assert results(stack, "nightly-2026-11-23")["ticket-42"]["result"]["type"] == "succeeded"
+
+
+def test_a_tenants_jobs_are_taken_from_the_principals_of_its_policy_only(
+    stack: LocalStack, meter: Meter, unique: Unique, group: str
+) -> None:
+    """The emulator tells the account as the sender of every message."""
+    now = dt.datetime.now(dt.UTC)
+    create(stack.target, f"mine-{group}", Policy(senders=[ACCOUNT]), now)
+    create(stack.target, f"theirs-{group}", Policy(senders=["AROAEXAMPLE12"]), now)
+    for name in ("mine", "theirs"):
+        drop(stack, job(name, unique("[[label:simple]] Hi"), group=group, tenant=f"{name}-{group}"))
+    found = wait_for(stack, group, ["mine", "theirs"])
+    assert found["mine"]["result"]["type"] == "succeeded"
+    assert f"takes no jobs from '{ACCOUNT}'" in found["theirs"]["result"]["error"]["error"]["message"]

@@ -60,17 +60,18 @@ def test_a_tenant_is_made_with_a_budget_shown_and_changed_field_by_field(folder:
 
 def test_every_limit_of_a_tenant_is_set_shown_and_taken_away(folder: Path, stack: LocalStack) -> None:
     limits = ("--monthly-budget", "300", "--session-budget", "0.75", "--session-rpm", "30", "--reads-account")
-    keys("create", "limited", *limits, cwd=folder)
+    keys("create", "limited", *limits, "--senders", "AROAEXAMPLE12,AIDAEXAMPLE34", cwd=folder)
     stored = item(stack, "tenant#limited")
     assert (stored["monthly_budget_usd"], stored["session_budget_usd"]) == ({"N": "300"}, {"N": "0.75"})
     assert (stored["session_rpm"], stored["reads_account"]) == ({"N": "30"}, {"BOOL": True})
     shown = keys("show", "limited", cwd=folder)
     found = [shown[name] for name in ("monthly_budget_usd", "session_budget_usd", "session_rpm", "reads_account")]
     assert found == ["300", "0.75", 30, True]
+    assert shown["senders"] == ["AIDAEXAMPLE34", "AROAEXAMPLE12"]
     assert (shown["month_spent_usd"], shown["month_left_usd"]) == ("0", "300")
     assert "monthly budget  $300.000000" in command("keys", "show", "limited", cwd=folder)
     none = ("--monthly-budget", "none", "--session-budget", "none", "--session-rpm", "none", "--reads-own")
-    keys("set", "limited", *none, cwd=folder)
+    keys("set", "limited", *none, "--senders", "none", cwd=folder)
     assert set(item(stack, "tenant#limited")) == {"pk", "label_key", "created_at"}
 
 
@@ -79,6 +80,7 @@ def test_every_limit_of_a_tenant_is_set_shown_and_taken_away(folder: Path, stack
     [
         (("--monthly-budget", "lots"), "budget 'lots'; accepted: US dollars above 0"),
         (("--session-budget", "0"), "budget '0'; accepted: US dollars above 0"),
+        (("--senders", "alice"), "senders 'alice'; accepted: unique ids of roles or users"),
         (("--session-rpm", "1.5"), "session rpm '1.5'; accepted: a whole number from 1 to 10000"),
     ],
 )

@@ -1,8 +1,8 @@
 """The `tenants` table: who a gateway key belongs to, and the tenant's policy.
 
 Items: `key#SHA256` -> tenant, disabled, disabled_after (epoch seconds); `tenant#NAME` -> label_key, floor, ceiling,
-tags, daily_budget_usd, monthly_budget_usd, session_budget_usd, session_rpm, reads_account, disabled. What was read is
-kept for a minute, so a change takes effect within that time; a rotated key ends on the second.
+tags, daily_budget_usd, monthly_budget_usd, session_budget_usd, session_rpm, reads_account, senders, disabled. What was
+read is kept for a minute, so a change takes effect within that time; a rotated key ends on the second.
 """
 
 import math
@@ -132,6 +132,7 @@ def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
                 session_per_minute=int(item["session_rpm"]) if item.get("session_rpm") else None,
             ),
             reads_account=bool(item.get("reads_account")),
+            senders=frozenset(map(str, item.get("senders") or ())),
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotConfigured(f"tenant {name!r} is not written as it should be: {error}") from error

@@ -22,6 +22,11 @@ class Tenant:
     tags: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     reads_account: bool = False  # whether its keys may see what all tenants spend
+    senders: frozenset[str] = frozenset()  # unique ids of the IAM principals that may drop its jobs; empty: any
+
+    def takes_jobs_from(self, sender: str) -> bool:
+        """Whether a principal may drop its jobs: SQS names a role as `ID:SESSION`, a user as `ID`."""
+        return not self.senders or sender.partition(":")[0] in self.senders
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class QueueDoor:
         group, custom_id = job_address(message["body"], str(message["messageId"]))
         try:
             body = parse_job(message["body"])
-            tenant = await self._tenant(body.tenant)
+            tenant = await self._tenant(body.tenant, str(message.get("attributes", {}).get("SenderId", "")))
         except InvalidRequest as error:
             return await self.runner.reject(group, custom_id, error, record)
         except NotConfigured as error:  # a tenant that an operator has to mend
@@ -96,10 +96,16 @@ class QueueDoor:
         record.tenant, record.tags, record.lane = tenant.name, job.request.tags, body.lane
         return await self.runner.run(job, record)
 
-    async def _tenant(self, name: str) -> Tenant:
+    async def _tenant(self, name: str, sender: str) -> Tenant:
+        """The tenant that the job names, if the principal who sent it may; SQS itself tells who that is."""
         tenant = await self.out.tenants.by_name(name)
         if tenant is None:
             raise InvalidRequest(f"router.tenant: {name!r} is unknown or disabled; accepted: a known tenant")
+        if not tenant.takes_jobs_from(sender):
+            raise InvalidRequest(
+                f"router.tenant: {name!r} takes no jobs from {sender!r}; accepted: jobs of the principals that its "
+                "policy names (cost-router keys set --senders)"
+            )
         return tenant
 
     async def _after_defect(self, message: Mapping[str, Any], group: str, custom_id: str, error: Exception) -> bool:

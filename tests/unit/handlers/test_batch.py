@@ -223,3 +223,27 @@ def test_nothing_of_a_job_gets_into_the_log(capsys: pytest.CaptureFixture[str]) 
     assert out.count('"message":"job"') == 4
     assert canary not in out + err
     assert "the answer" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("sender", "kind"),
+    [
+        ("AROAEXAMPLE12:nightly", "succeeded"),
+        ("AROAEXAMPLE12", "succeeded"),
+        ("AIDASOMEONE34", "errored"),
+        ("", "errored"),
+    ],
+)
+def test_a_tenant_takes_jobs_from_the_principals_that_its_policy_names(sender: str, kind: str) -> None:
+    world = World(tenant("acme", senders=frozenset({"AROAEXAMPLE12"})))
+    record = pinned("a", tenant="acme")
+    record["attributes"]["SenderId"] = sender
+    assert drain(world, record) == []
+    assert kinds(world) == {"a": kind}
+    assert bool(world.claude.calls) == (kind == "succeeded")
+
+
+def test_without_senders_in_its_policy_a_tenant_takes_jobs_from_everybody() -> None:
+    world = World(tenant("acme"))
+    drain(world, pinned("a", tenant="acme"))
+    assert kinds(world) == {"a": "succeeded"}
