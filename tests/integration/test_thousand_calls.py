@@ -15,11 +15,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 import httpx2
+import pytest
 
+from cost_router.contract import Metric, Task
 from infra.local.stack import LocalStack
+from infra.operate.keys import Policy, create
 from infra.operate.report import read_entries
-from tests.integration.meter import Meter
-from tests.integration.test_jobs import drop
+from tests.integration.meter import Meter, poll, price
+from tests.integration.test_collector import collect, datapoints, reservations
+from tests.integration.test_jobs import drop, results
 
 SEED: Final = 20_261_124
 CALLS: Final = 1_000
@@ -123,3 +127,102 @@ def by(name: str, rows: Iterable[Mapping[str, Any]], amount: Callable[[Any], Dec
     for row in rows:
         found[row[name]] += amount(row)
     return dict(found)
+
+
+@pytest.fixture(scope="module")
+def traffic(stack: LocalStack) -> Traffic:
+    now = dt.datetime.now(dt.UTC)
+    return Traffic(stack, {name: create(stack.target, name, Policy(), now) for name in TENANTS})
+
+
+def run(traffic: Traffic, meter: Meter, group: str) -> set[int]:
+    """At least a thousand billed calls: bursts with one trouble after another, then jobs of both lanes."""
+    statuses: set[int] = set()
+    rounds = 0
+    while len(meter.calls()) < CALLS - 60:
+        meter.script(faults=TROUBLES[rounds % len(TROUBLES)])
+        statuses |= set(traffic.burst(48))
+        rounds += 1
+    meter.script(faults=[])
+    traffic.jobs(group, 60)
+    wanted = {f"job-{number}" for number in range(60)}
+
+    def delivered() -> bool:
+        collect(traffic.stack, Task.BATCHES)
+        return wanted <= set(results(traffic.stack, group))
+
+    poll(delivered, "results of all jobs", seconds=120)
+    return statuses
+
+
+def test_the_ledger_of_a_thousand_calls_is_the_bill_to_the_micro_dollar(
+    stack: LocalStack, meter: Meter, traffic: Traffic, group: str
+) -> None:
+    since = dt.datetime.now(dt.UTC)
+    statuses = run(traffic, meter, group)
+    assert statuses <= {200, 429, 500, 502, 504, 529}, "Claude's own errors come through, and none of ours"
+    poll(lambda: not reservations(stack), "end of all reservations")
+    books = Books.read(stack, meter, since)
+    assert len(books.metered) >= CALLS
+    check_call_by_call(books)
+    check_sums(books)
+    check_counters(stack, books, since)
+
+
+def check_call_by_call(books: Books) -> None:
+    """Every sure entry is a metered call, at its price; every metered call is booked once, or explained by a fault."""
+    ids = [entry["upstream_request_id"] for entry in books.sure]
+    assert len(set(ids)) == len(ids), "no call is booked twice"
+    for entry in books.sure:
+        call = books.metered[entry["upstream_request_id"]]
+        assert (entry["model"], entry["processing"]) == (call["model"], call["processing"])
+        assert entry["cost_usd"] == price(call), entry["entry_id"]
+    unseen = {id_: call for id_, call in books.metered.items() if id_ not in set(ids)}
+    assert len(books.unsure) >= len(unseen), "no payment is lost"
+    named = {entry["upstream_request_id"] for entry in books.unsure if entry["upstream_request_id"]}
+    assert named <= set(unseen) | {entry["upstream_request_id"] for entry in books.unsure}
+    troubled = {id_ for id_, call in unseen.items() if call["fault"] or call["stream"]}
+    assert troubled == set(unseen), "only calls that were cut, or whose caller left, are not known for sure"
+
+
+def check_sums(books: Books) -> None:
+    """By model and by tenant; the whole difference is what the ambiguous entries hold above the bill."""
+    sure_calls = [books.metered[entry["upstream_request_id"]] for entry in books.sure]
+    owner = {entry["upstream_request_id"]: entry["tenant"] for entry in books.sure}
+    assert by("model", books.sure, lambda row: row["cost_usd"]) == by("model", sure_calls, price)
+    billed = [{"tenant": owner[call["request_id"]], "usd": price(call)} for call in sure_calls]
+    assert by("tenant", books.sure, lambda row: row["cost_usd"]) == by("tenant", billed, lambda row: row["usd"])
+    seen = set(owner)
+    unseen = sum((price(call) for id_, call in books.metered.items() if id_ not in seen), Decimal(0))
+    bounds = sum((entry["cost_usd"] for entry in books.unsure), Decimal(0))
+    ledger = sum((entry["cost_usd"] for entry in (*books.sure, *books.unsure)), Decimal(0))
+    bill = sum((price(call) for call in books.metered.values()), Decimal(0))
+    assert ledger - bill == bounds - unseen >= 0, "never below the bill, and above it by the ambiguous entries only"
+
+
+def check_counters(stack: LocalStack, books: Books, since: dt.datetime) -> None:
+    """Counters of day and month are the sums of entries; nothing is put aside; the gauge is the account's counter."""
+    now = dt.datetime.now(dt.UTC)
+    for tenant in TENANTS:
+        mine = [entry for entry in (*books.sure, *books.unsure) if entry["tenant"] == tenant]
+        for span in ("%Y-%m-%d", "%Y-%m"):
+            spans = sorted({f"{since:{span}}", f"{now:{span}}"})
+            counters = [counter(stack, f"tenant#{tenant}", name) for name in spans]
+            assert sum(row["cost_usd"] for row in counters) == sum(entry["cost_usd"] for entry in mine)
+            assert sum(row["committed_usd"] for row in counters) == sum(entry["cost_usd"] for entry in mine)
+            assert sum(row["calls"] for row in counters) == len(mine)
+    whole = read_entries(stack.target, now.date())
+    account = counter(stack, "account", now.date().isoformat())
+    assert account["cost_usd"] == account["committed_usd"] == sum(entry["cost_usd"] for entry in whole)
+    collect(stack, Task.MINUTE)
+    poll(lambda: float(account["cost_usd"]) in datapoints(stack, Metric.SPEND_TODAY), "gauge of the counter")
+
+
+def counter(stack: LocalStack, scope: str, span: str) -> dict[str, Decimal]:
+    """A counter of a day or month; zeros when nothing has been booked."""
+    found = stack.emulator.client("dynamodb").get_item(
+        TableName=stack.description["tables"]["ledger"], Key={"pk": {"S": f"counters#{span}"}, "sk": {"S": scope}}
+    )
+    names = ("cost_usd", "committed_usd", "calls")
+    item = found.get("Item", {})
+    return {name: Decimal(item[name]["N"]) if name in item else Decimal(0) for name in names}
