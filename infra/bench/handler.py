@@ -38,6 +38,7 @@ def environment(upstream_url: str) -> dict[str, str]:
         Env.WITHOUT_STORE: "refuse",
         Env.CLASSIFIER_DEADLINE_SECONDS: "3",
         Env.DEADLINE_SECONDS: "27",
+        Env.STREAM_DEADLINE_SECONDS: "27",
         Env.MAX_BODY_BYTES: "5000000",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",

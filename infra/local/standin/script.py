@@ -6,12 +6,12 @@
      "system_role": "accept" | "refuse" | "as_api", "forced_tool_use": "accept" | "refuse" | "as_api",
      "faults": [{"times": 2, "model": "...", "purpose": "classifier" | "answer", "latency": 1.0, "status": 429,
                  "retry_after": 7, "type": "rate_limit_error", "message": "...", "error_code": "..."},
-                {"times": null, "kind": "cut_after"}]}
+                {"times": null, "kind": "cut_after"}, {"kind": "sse_cut", "after": 3}]}
 
 A field that is given replaces what was there; the others stay. New limits start with full buckets. Faults are tried in
 order, and each applies to its next `times` matching calls (1 by default, null: all until replaced); one with a latency
-only delays. A scripted label is used up by the next classifier call that is billed. The usage and cost report leaves
-out what is younger than `report_delay` seconds.
+only delays; `after` counts the events of a stream before its fault. A scripted label is used up by the next classifier
+call that is billed. The usage and cost report leaves out what is younger than `report_delay` seconds.
 """
 
 from dataclasses import asdict, dataclass, field

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from infra.local.standin.errors import invalid
-from infra.local.standin.faults import KINDS, Fault
+from infra.local.standin.faults import KINDS, STREAM_ONLY, Fault
 from infra.local.standin.fitness import SWITCH_VALUES
 from infra.local.standin.labels import LABELS
 from infra.local.standin.limits import Limits
@@ -15,7 +15,7 @@ PER_MINUTE: Final = ("rpm", "itpm", "otpm")
 LIMIT_FIELDS: Final = (*PER_MINUTE, "burst_seconds")
 FAULT_FIELDS: Final = (
     *("times", "model", "purpose", "latency", "status", "kind"),
-    *("retry_after", "type", "message", "error_code"),
+    *("retry_after", "type", "message", "error_code", "after"),
 )
 HTTP_ERRORS: Final = range(400, 600)
 
@@ -60,12 +60,20 @@ def _fault(name: str, value: object) -> Fault:
     read = {key: _FAULT_PARSERS[key](f"{name}.{key}", item) for key, item in given.items() if item is not None}
     if ("status" in read and "kind" in read) or not read.keys() & {"status", "kind", "latency"}:
         raise invalid(f"{name}: accepted: a status, or a kind ({', '.join(KINDS)}), or only a latency")
+    if "after" in read and read.get("kind") not in STREAM_ONLY:
+        raise invalid(f"{name}.after: accepted: with the kinds {', '.join(STREAM_ONLY)} only")
     return Fault(**read | ({"times": None} if endless else {}))
 
 
 def _whole(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise invalid(f"{name}: {value!r}; accepted: a whole number above 0, or null")
+    return value
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise invalid(f"{name}: {value!r}; accepted: a whole number, 0 or more")
     return value
 
 
@@ -121,6 +129,7 @@ _FAULT_PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "type": _text,
     "message": _text,
     "error_code": _text,
+    "after": _count,
 }
 _PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "limits": _limits,

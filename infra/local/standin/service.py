@@ -27,6 +27,7 @@ class Outcome:
     message: dict[str, Any] | None = None
     error: ApiError | None = None  # instead of the message, or what ends a stream
     headers: dict[str, str] | None = None
+    after: int | None = None  # events before the fault of a stream
 
 
 class StandIn:
@@ -88,6 +89,7 @@ class StandIn:
             self._message(model, answer, usage),
             _stream_error(fault),
             self.limiter.headers(model.id, now),
+            fault.after if fault else None,
         )
 
     def _label(self, body: dict[str, Any]) -> str:
