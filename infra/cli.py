@@ -2,12 +2,15 @@
 
 import datetime as dt
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from infra.catalogue.findings import FAIL
 from infra.keys_cli import keys_app
+from infra.operate.doctor import examine, print_checks
 from infra.operate.gather import Asked, gather
 from infra.operate.page import write_page
 from infra.operate.show import print_report
@@ -115,12 +118,13 @@ def report(
     by: Annotated[str, typer.Option(help="model, tier, label, tenant or tag:NAME")] = "model",
     baseline: Annotated[str, typer.Option(help="what savings are measured against: opus or sonnet")] = "opus",
     what_if: Annotated[str | None, typer.Option(help="price the same traffic with this lineup, too")] = None,
+    discounts: Annotated[Path | None, typer.Option(help="the deployment's file of discounts")] = None,
     html: Annotated[Path | None, typer.Option(help="write a page with charts to this file")] = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what one or more days cost, and what they would have cost on one big model."""
-    made = gather(find_target(stack), Asked(day, days, by, baseline, what_if), dt.datetime.now(dt.UTC))
+    made = gather(find_target(stack), Asked(day, days, by, baseline, what_if, discounts), dt.datetime.now(dt.UTC))
     if html:
         write_page(made, html)
     if as_json:
@@ -129,6 +133,20 @@ def report(
         print_report(console, made)
         if html:
             console.print(f"page written to {html}", markup=False, soft_wrap=True)
+
+
+@app.command()
+@says_what_is_wrong
+def doctor(stack: Stack = None, as_json: AsJson = False) -> None:
+    """Check a deployment: keys, prices, models, queues, alarms, budget, ledger; exit code 1 when something fails."""
+    checks = examine(find_target(stack), dt.datetime.now(dt.UTC))
+    failed = any(check.level == FAIL for check in checks)
+    if as_json:
+        print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, ensure_ascii=False))
+    else:
+        print_checks(console, checks)
+    if failed:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -111,6 +111,7 @@ class RecordingTelemetry:
     records: list[Record] = field(default_factory=list)
     lost: list[Entry] = field(default_factory=list)
     rounds: list[Collected] = field(default_factory=list)
+    drifts: list[tuple[str, Decimal, Decimal]] = field(default_factory=list)
     defects: list[Exception] = field(default_factory=list)
     notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
@@ -119,6 +120,9 @@ class RecordingTelemetry:
 
     def collected(self, told: Collected) -> None:
         self.rounds.append(told)
+
+    def drifted(self, day: str, drift_usd: Decimal, explained_usd: Decimal) -> None:
+        self.drifts.append((day, drift_usd, explained_usd))
 
     def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
         assert isinstance(error, StoreError)

@@ -36,20 +36,29 @@ class Env:
     CLASSIFIER_DEADLINE_SECONDS: Final = "COST_ROUTER_CLASSIFIER_DEADLINE_SECONDS"
     MAX_BODY_BYTES: Final = "COST_ROUTER_MAX_BODY_BYTES"
     JOB_CONCURRENCY: Final = "COST_ROUTER_JOB_CONCURRENCY"  # calls in flight in one batch invocation
+    ADMIN_SECRET_ARN: Final = "COST_ROUTER_ADMIN_SECRET_ARN"  # noqa: S105  its string is an Admin API key; empty = none
+    BILL_WORKSPACE_ID: Final = "COST_ROUTER_BILL_WORKSPACE_ID"  # whose bill is compared; empty = the organisation's
+    BILL_API_KEY_ID: Final = "COST_ROUTER_BILL_API_KEY_ID"  # the same, of one API key
     ALERTS_TOPIC: Final = "COST_ROUTER_ALERTS_TOPIC"  # ARN of the topic that alarms ring on
     STAGE: Final = "COST_ROUTER_STAGE"  # environment name, a metric dimension
 
 
 class Metric:
-    """CloudWatch metrics, in `NAMESPACE`, with the dimension `service`; requests and spend are emitted by tier too."""
+    """CloudWatch metrics, in `NAMESPACE`, with the dimension `service`; requests and spend are emitted by model too.
+
+    Each name and each model is a metric of its own, billed at about $0.30 a month while it is emitted, so tenants and
+    tags are no dimensions, and tiers neither: a tier is one model of the lineup, and callers may pin any other.
+    """
 
     REQUESTS: Final = "Requests"  # Count
     SPEND: Final = "SpendUSD"  # None (dollars), Sum feeds graphs
     SAVED: Final = "SavedUSD"  # baseline - all calls made for the request; may be negative
     SPEND_TODAY: Final = "SpendTodayUSD"  # gauge: the account's UTC day so far; alarms read its Maximum
-    SPEND_MONTH: Final = "SpendThisMonthUSD"  # gauge: the account's UTC month so far
-    BUDGET_STEPS: Final = "BudgetSteps"  # Count of steps (50, 80, 100 %) that tenants' budgets have reached
-    SWEPT: Final = "SweptReservations"  # Count of calls whose process died: booked as ambiguous payments
+    SPEND_THIS_MONTH: Final = "SpendThisMonthUSD"  # gauge: the account's UTC month so far; alarms read its Maximum
+    BUDGET_STEPS: Final = "BudgetSteps"  # Count of 50, 80 and 100 % steps reached by a tenant's or month's budget
+    LEDGER_DRIFT: Final = "LedgerDriftUSD"  # gauge: how far a day's ledger is from the bill, unexplained
+    SWEPT: Final = "SweptReservations"  # Count of reservations that outlived their lease, booked as ambiguous
+    UNRESERVED: Final = "UnreservedCalls"  # Count of calls made while the budget store was down and the mode allowed it
     CLASSIFIER_LATENCY: Final = "ClassifierLatency"  # Milliseconds
     CLASSIFIER_FAILURES: Final = "ClassifierFailures"  # Count; the label was then `moderate` by default
     CACHE_HITS: Final = "LabelCacheHits"  # Count of labels found in a cache
@@ -59,7 +68,6 @@ class Metric:
     ERRORS: Final = "Errors"  # Count of requests and jobs answered by an error of 5xx
     LEDGER_FAILURES: Final = "LedgerFailures"  # Count of entries that could not be written (they are in the log)
     AMBIGUOUS: Final = "AmbiguousPayments"  # Count of calls booked at their upper bound, because no usage came back
-    UNRESERVED: Final = "UnreservedCalls"  # Count of calls made though no budget could be asked
     LATENCY: Final = "RequestLatency"  # Milliseconds, upstream included
     JOBS_DONE: Final = "JobsDone"  # Count
     JOBS_FAILED: Final = "JobsFailed"  # Count
@@ -69,7 +77,7 @@ class Metric:
 NAMESPACE: Final = "ClaudeCostRouter"
 SERVICE_DIMENSION: Final = "service"  # value: SERVICE_PREFIX + stage
 SERVICE_PREFIX: Final = "cost-router-"
-TIER_DIMENSION: Final = "tier"
+MODEL_DIMENSION: Final = "model"
 
 
 class Table:
@@ -100,6 +108,7 @@ class Output:
     TENANTS_TABLE: Final = "TenantsTable"
     ALERTS_TOPIC: Final = "AlertsTopicArn"
     SECRET_ARN: Final = "AnthropicSecretArn"  # noqa: S105  a name
+    ADMIN_SECRET_ARN: Final = "AdminSecretArn"  # noqa: S105  a name
     ROUTER_FUNCTION: Final = "RouterFunction"
     BATCH_FUNCTION: Final = "BatchFunction"
     COLLECTOR_FUNCTION: Final = "CollectorFunction"
@@ -120,6 +129,7 @@ class Task:
 
     MINUTE: Final = "minute"  # sweep, gauges, alerts
     HOUR: Final = "hour"  # export
+    DAY: Final = "day"  # reconcile yesterday, or the event's `day`
 
 
 EXPORT_PREFIX: Final = "ledger"  # of the results bucket: ledger/day=YYYY-MM-DD/entries.jsonl.gz

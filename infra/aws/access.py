@@ -16,15 +16,22 @@ HOW_TO_STORE: Final = (
     "Store it with: aws secretsmanager put-secret-value --secret-id ARN --secret-string KEY"
 )
 
+HOW_TO_STORE_ADMIN: Final = (
+    "Admin API key (or one with the scope read:analytics) with which the Claude Cost Router compares its ledger with "
+    "the bill. Store it with: aws secretsmanager put-secret-value --secret-id ARN --secret-string KEY"
+)
+
 
 class ClaudeAccess(Construct):
     """`secret_arn` is empty when requests are signed with the role (provider `aws`)."""
 
-    def __init__(self, scope: Construct, id_: str, *, provider: str, workspace_id: str) -> None:
+    def __init__(self, scope: Construct, id_: str, *, provider: str, workspace_id: str, reconcile: bool) -> None:
         super().__init__(scope, id_)
         self.workspace_id = workspace_id
-        self.secret = self._secret() if provider == "anthropic" else None
+        self.secret = self._secret("AnthropicKey", HOW_TO_STORE) if provider == "anthropic" else None
         self.secret_arn = self.secret.secret_arn if self.secret else ""
+        self.admin_secret = self._secret("AdminKey", HOW_TO_STORE_ADMIN) if reconcile else None
+        self.admin_secret_arn = self.admin_secret.secret_arn if self.admin_secret else ""
 
     def allow(self, function: lambda_.Function) -> None:
         """Let a function call Claude."""
@@ -38,11 +45,16 @@ class ClaudeAccess(Construct):
             )
         function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
 
-    def _secret(self) -> secretsmanager.Secret:
+    def allow_bill(self, function: lambda_.Function) -> None:
+        """Let a function read the provider's bill."""
+        if self.admin_secret:
+            self.admin_secret.grant_read(function)
+
+    def _secret(self, id_: str, description: str) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(
             self,
-            "AnthropicKey",
-            description=HOW_TO_STORE,
+            id_,
+            description=description,
             # Not a secret yet: the functions know this text and answer with how to store the key.
             secret_string_value=SecretValue.unsafe_plain_text(SECRET_PLACEHOLDER),
             removal_policy=RemovalPolicy.DESTROY,

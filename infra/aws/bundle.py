@@ -22,6 +22,8 @@ import uv
 from aws_cdk import AssetHashType, BundlingOptions, DockerImage, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 
+from infra.catalogue.discounts import read_discounts
+
 ROOT: Final = Path(__file__).parents[2]
 FUNCTIONS: Final = ROOT / "functions"
 PYTHON: Final = "3.13"
@@ -43,37 +45,44 @@ class BundleError(Exception):
 class Bundle:
     """Tells CDK how to fill the asset's folder."""
 
-    def __init__(self, *, local: bool, domain_examples: str) -> None:
+    def __init__(self, *, local: bool, domain_examples: str, discounts: str) -> None:
         self._local = local
         self._domain_examples = domain_examples
+        self._discounts = discounts
 
     def try_bundle(self, output_dir: str, *_options: Any, **_more: Any) -> bool:
         """Fill `output_dir`; jsii adds Docker's options, by place or by name, and they are not used."""
-        build(Path(output_dir), local=self._local, domain_examples=self._domain_examples)
+        build(Path(output_dir), local=self._local, domain_examples=self._domain_examples, discounts=self._discounts)
         return True
 
 
-def code(*, local: bool, domain_examples: str) -> lambda_.Code:
+def code(*, local: bool, domain_examples: str, discounts: str) -> lambda_.Code:
     """The code of both functions. Its hash is that of the result, so a changed dependency is a changed asset."""
     if domain_examples:
         read_examples(Path(domain_examples))  # an error raised later reaches the operator wrapped by jsii
+    if discounts:
+        read_discounts(Path(discounts))
     return lambda_.Code.from_asset(
         str(FUNCTIONS),
         asset_hash_type=AssetHashType.OUTPUT,
         exclude=["**/__pycache__"],
         bundling=BundlingOptions(
             image=DockerImage.from_registry("docker-is-not-used"),
-            local=Bundle(local=local, domain_examples=domain_examples),
+            local=Bundle(local=local, domain_examples=domain_examples, discounts=discounts),
         ),
     )
 
 
-def build(out: Path, *, local: bool = False, domain_examples: str = "") -> None:
-    """Fill the folder; `local` takes the source only. Raises `BundleError`."""
+def build(out: Path, *, local: bool = False, domain_examples: str = "", discounts: str = "") -> None:
+    """Fill the folder; `local` takes the source only. Raises `BundleError` and `BadDiscounts`."""
     shutil.copytree(FUNCTIONS / "cost_router", out / "cost_router", ignore=shutil.ignore_patterns("__pycache__"))
+    data = out / "cost_router" / "data"
     if domain_examples:
         text = json.dumps(read_examples(Path(domain_examples)), ensure_ascii=False, indent=1)
-        (out / "cost_router" / "data" / "domain_examples.json").write_text(text, encoding="utf-8")
+        (data / "domain_examples.json").write_text(text, encoding="utf-8")
+    if discounts:
+        text = json.dumps(read_discounts(Path(discounts)), indent=1)
+        (data / "discounts.json").write_text(text, encoding="utf-8")
     if not local:
         _install(out)
         _prune(out)

@@ -32,6 +32,7 @@ RANGES: Final = {
     "throttle_burst": (1, 5_000),
 }
 IDLE_SECONDS: Final = 300  # a streamed integration that sends nothing for so long is cut, and an answer is sent whole
+WIDEST_BAND: Final = 10  # standard deviations: past it nothing would ever ring
 MARGIN_SECONDS: Final = 5  # for a cold start before the app's clock, and for booking after a call was given up
 OUR_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")  # CDK's own context keys have a colon, a slash or a dash
 
@@ -63,16 +64,19 @@ class Config:
     throttle_burst: int = 100
     daily_budget_usd: Decimal | None = None  # of the account's UTC day: alarms at 50, 80 and 100 %, then the ladder
     monthly_budget_usd: Decimal | None = None  # the same for the UTC month
-    session_budget_usd: Decimal | None = (
-        None  # of one session (x-router-session) in a UTC day; tenants may have their own
-    )
+    session_budget_usd: Decimal | None = None  # of one session (x-router-session) in a UTC day, if its tenant has none
     session_rpm: int = 0  # requests of one session in a minute; 0 = any number
     ladder: str = "80,95"  # percent of a budget from which sonnet, and from which haiku, is the highest tier
     without_store: str = "refuse"  # or "allow" calls while the table of budgets cannot be reached
+    reconcile: bool = False  # compare the ledger with the bill every day; makes a secret for an Admin API key
+    bill_workspace_id: str = ""  # compare with one workspace's bill; empty = the whole organisation's
+    bill_api_key_id: str = ""  # the same, of one API key: its id in the Console, not the key
+    spend_anomaly: Decimal | None = Decimal(3)  # width of the band of expected spend, in standard deviations; or none
     alert_email: str = ""
     log_retention_days: int = 30
     retain_data: bool = True  # keep ledger, tenants and results when the stack is removed
     domain_examples: str = ""  # path of a JSON file that adds examples to the classifier's rubric
+    discounts: str = ""  # path of a JSON file of negotiated discounts: infra/catalogue/discounts.py
     local: bool = False  # bundle the source only: the emulator's interpreter has the dependencies
 
     def __post_init__(self) -> None:
@@ -116,13 +120,21 @@ def _check(config: Config) -> None:
     _require(c, "classifier_deadline_seconds", 0 < c.classifier_deadline_seconds < longest, f"above 0, below {longest}")
     for name in BUDGETS:
         _require(c, name, getattr(c, name) is None or getattr(c, name) > 0, "dollars above 0, or nothing for no budget")
+    fits = not (c.reconcile and c.provider == "aws")
+    _require(c, "reconcile", fits, "false with provider aws, for which there is no such report")
+    for name, kind in (("bill_workspace_id", "wrkspc_"), ("bill_api_key_id", "apikey_")):
+        fits = re.fullmatch(rf"({kind}[A-Za-z0-9]+)?", getattr(c, name)) and (c.reconcile or not getattr(c, name))
+        _require(c, name, fits, f"{kind}... with reconcile=true, or nothing")
     _require(c, "ladder", _rises(c.ladder), "two rising percentages below 100, such as 80,95")
     _require(c, "without_store", c.without_store in WITHOUT_STORE, ", ".join(WITHOUT_STORE))
+    fits = c.spend_anomaly is None or 0 < c.spend_anomaly <= WIDEST_BAND
+    _require(c, "spend_anomaly", fits, f"standard deviations above 0, up to {WIDEST_BAND}, or nothing for no alarm")
     _require(c, "alert_email", re.fullmatch(r"([^@\s]+@[^@\s]+\.[^@\s]+)?", c.alert_email), "an address, or nothing")
     days = ", ".join(map(str, LOG_RETENTION_DAYS))
     _require(c, "log_retention_days", c.log_retention_days in LOG_RETENTION_DAYS, days)
-    fits = not c.domain_examples or Path(c.domain_examples).is_file()
-    _require(c, "domain_examples", fits, "path of a JSON file, or nothing")
+    for name in ("domain_examples", "discounts"):
+        path = getattr(c, name)
+        _require(c, name, not path or Path(path).is_file(), "path of a JSON file, or nothing")
 
 
 def _rises(ladder: str) -> bool:

@@ -82,6 +82,8 @@ class Collector(Construct):
         self._every(Task.MINUTE, events.Schedule.rate(Duration.minutes(1)))
         # A few minutes past, so that the hour before is whole.
         self._every(Task.HOUR, events.Schedule.cron(minute="7"))
+        # The provider's report is hours behind: twice, in case the first comes too early.
+        self._every(Task.DAY, events.Schedule.cron(hour="6,18", minute="13"))
 
     def _every(self, task: str, schedule: events.Schedule) -> None:
         told = events.RuleTargetInput.from_object({"task": task})

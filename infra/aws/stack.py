@@ -17,7 +17,7 @@ from infra.aws.config import Config
 from infra.aws.dashboard import Dashboard
 from infra.aws.functions import BATCH_TIMEOUT, COLLECTOR_TIMEOUT, Batch, Collector, Router, Runtime
 from infra.aws.metrics import Metrics
-from infra.aws.monitoring import Monitoring, health_rings, spend_rings
+from infra.aws.monitoring import Limits, Monitoring, health_rings, money_rings, spend_rings, surges
 from infra.aws.queueing import Queueing
 from infra.aws.storage import Storage
 
@@ -32,11 +32,13 @@ class CostRouterStack(Stack):
     def __init__(self, scope: Construct, id_: str, *, config: Config) -> None:
         super().__init__(scope, id_, description=DESCRIPTION)
         self.config = config
-        code = bundle.code(local=config.local, domain_examples=config.domain_examples)
+        code = bundle.code(local=config.local, domain_examples=config.domain_examples, discounts=config.discounts)
 
         self.storage = Storage(self, "Storage", retain=config.retain_data, results_ttl_days=config.results_ttl_days)
         self.queueing = Queueing(self, "Queueing", function_timeout=BATCH_TIMEOUT)
-        self.access = ClaudeAccess(self, "Claude", provider=config.provider, workspace_id=config.workspace_id)
+        self.access = ClaudeAccess(
+            self, "Claude", provider=config.provider, workspace_id=config.workspace_id, reconcile=config.reconcile
+        )
         self.router = Router(
             self,
             "Router",
@@ -118,6 +120,10 @@ class CostRouterStack(Stack):
             Env.LEDGER_TABLE: self.storage.ledger.table_name,
             Env.TENANTS_TABLE: self.storage.tenants.table_name,
             Env.RESULTS_BUCKET: self.storage.results.bucket_name,
+            Env.UPSTREAM_URL: self.config.upstream_url,
+            Env.ADMIN_SECRET_ARN: self.access.admin_secret_arn,
+            Env.BILL_WORKSPACE_ID: self.config.bill_workspace_id,
+            Env.BILL_API_KEY_ID: self.config.bill_api_key_id,
         }
 
     def _api(self, function: lambda_.IFunction) -> Api:
@@ -141,23 +147,30 @@ class CostRouterStack(Stack):
             self.access.allow(function)
         permissions.run_jobs(self.batch.function, self.storage, self.queueing)
         permissions.collect(self.collector.function, self.storage)
+        self.access.allow_bill(self.collector.function)
 
     def _watch(self) -> None:
         c, queues = self.config, self.queueing
         metrics = Metrics(
-            stage=c.env, rest_api=self.api.rest_api, jobs=queues.jobs, dead_letter_queue=queues.dead_letters
+            stage=c.env,
+            rest_api=self.api.rest_api,
+            jobs=queues.jobs,
+            dead_letter_queue=queues.dead_letters,
+            collector=self.collector.function,
         )
-        rings = [*spend_rings(metrics, c.daily_budget_usd), *health_rings(metrics, c.classifier_deadline_seconds)]
-        self.monitoring = Monitoring(self, "Monitoring", rings=rings, alert_email=c.alert_email)
+        limits = Limits(
+            daily_budget_usd=c.daily_budget_usd, monthly_budget_usd=c.monthly_budget_usd, spend_anomaly=c.spend_anomaly
+        )
+        rings = [
+            *spend_rings(metrics, limits),
+            *money_rings(metrics),
+            *health_rings(metrics, c.classifier_deadline_seconds),
+        ]
+        rates = surges(metrics, limits)
+        self.monitoring = Monitoring(self, "Monitoring", rings=rings, surges=rates, alert_email=c.alert_email)
         self.collector.function.add_environment(Env.ALERTS_TOPIC, self.monitoring.topic.topic_arn)
         self.monitoring.topic.grant_publish(self.collector.function)
-        self.dashboard = Dashboard(
-            self,
-            "Dashboard",
-            metrics=metrics,
-            alarms=self.monitoring.alarms,
-            daily_budget_usd=c.daily_budget_usd,
-        )
+        self.dashboard = Dashboard(self, "Dashboard", metrics=metrics, alarms=self.monitoring.alarms, limits=limits)
 
     def _tell(self) -> None:
         outputs = {
@@ -177,6 +190,8 @@ class CostRouterStack(Stack):
         }
         if self.access.secret_arn:
             outputs[Output.SECRET_ARN] = self.access.secret_arn
+        if self.access.admin_secret_arn:
+            outputs[Output.ADMIN_SECRET_ARN] = self.access.admin_secret_arn
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 

@@ -16,12 +16,13 @@ from infra.local.processes import LocalStackError
 DEPLOY_SECONDS: Final = 180.0
 BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"  # what `cdk bootstrap` leaves, and templates look for
 BOOTSTRAP_VERSION: Final = "30"
+ASSETS: Final = "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"  # the bucket that `cdk bootstrap` makes
 ENDED: Final = ("COMPLETE", "FAILED")
 
 
 def deploy(emulator: Emulator, config: Config, outdir: Path) -> dict[str, str]:
     """Synthesise `config` and bring the emulated stack to it; gives the stack's outputs."""
-    template = _synth(config, outdir)
+    template = synthesise(config, outdir)
     emulator.client("ssm").put_parameter(
         Name=BOOTSTRAP_PARAMETER, Value=BOOTSTRAP_VERSION, Type="String", Overwrite=True
     )
@@ -30,12 +31,12 @@ def deploy(emulator: Emulator, config: Config, outdir: Path) -> dict[str, str]:
     return apply_template(emulator, name, template)
 
 
-def _synth(config: Config, outdir: Path) -> Path:
+def synthesise(config: Config, outdir: Path, *, bundling: bool = True) -> Path:
     """Synthesise with the Node of this virtual environment; jsii starts it when the CDK is imported, so not before."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     from infra.aws.app import synth  # noqa: PLC0415
 
-    return synth(config, outdir)
+    return synth(config, outdir, bundling=bundling)
 
 
 def upload_assets(emulator: Emulator, outdir: Path, template: Path) -> None:
@@ -61,7 +62,7 @@ def apply_template(emulator: Emulator, name: str, template: Path) -> dict[str, s
     change = cloudformation.update_stack if exists else cloudformation.create_stack
     change(
         StackName=name,
-        TemplateBody=template.read_text(encoding="utf-8"),
+        TemplateURL=_upload_template(emulator, template),
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
     deadline = time.monotonic() + DEPLOY_SECONDS
@@ -73,6 +74,14 @@ def apply_template(emulator: Emulator, name: str, template: Path) -> dict[str, s
         if status.endswith(ENDED) or time.monotonic() > deadline:
             raise LocalStackError(f"stack {name} is {status}: {_first_failure(cloudformation, name)}")
         time.sleep(0.1)  # a poll bounded by the deadline
+
+
+def _upload_template(emulator: Emulator, template: Path) -> str:
+    """Put the template in the bucket, as `cdk deploy` does: in the request itself it may have 51,200 bytes only."""
+    s3, bucket = emulator.client("s3"), _resolved(ASSETS)
+    s3.create_bucket(Bucket=bucket)
+    s3.upload_file(str(template), bucket, template.name)
+    return f"{emulator.endpoint}/{bucket}/{template.name}"
 
 
 def _first_failure(cloudformation: Any, name: str) -> str:

@@ -30,6 +30,7 @@ ROOT: Final = Path(__file__).parents[2]
 FUNCTIONS: Final = ROOT / "functions"
 TENANT: Final = "demo"
 FUNCTION_NAMES: Final = (Output.ROUTER_FUNCTION, Output.BATCH_FUNCTION, Output.COLLECTOR_FUNCTION)
+STAND_IN_ADMIN_KEY: Final = "sk-ant-admin-stand-in"
 STAND_IN_KEY: Final = "stand-in"
 _BASE_URL: Final = re.compile(r"https?://([a-z0-9]+)\.execute-api\.[^/]+/([^/]+)/?")
 
@@ -79,6 +80,9 @@ def running_stack(folder: Path, *, daily_budget_usd: Decimal | None = None) -> I
         outputs = deploy(emulator, config, folder / "cdk.out")
         secret = outputs[Output.SECRET_ARN]
         emulator.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=upstream.key)
+        if upstream.simulated:
+            admin = outputs[Output.ADMIN_SECRET_ARN]
+            emulator.client("secretsmanager").put_secret_value(SecretId=admin, SecretString=STAND_IN_ADMIN_KEY)
         log, streaming_url = start_uvicorn(children, emulator, outputs)
         groups = [f"/aws/lambda/{outputs[name]}" for name in FUNCTION_NAMES]
         bridge = Bridge(emulator, _log_groups(emulator, outputs) or groups, [log])
@@ -114,7 +118,9 @@ def local_config(upstream: Upstream, daily_budget_usd: Decimal | None) -> Config
         retain_data=False,
         upstream_url=upstream.url,
         daily_budget_usd=daily_budget_usd,
+        spend_anomaly=None,  # the emulator has no metric math
         log_retention_days=1,
+        reconcile=upstream.simulated,  # with the real API an operator may want to give an admin key by hand
     )
 
 

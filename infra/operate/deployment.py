@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cost_router.core.catalogue import Lineup
 from infra.operate.report import BadReport
 from infra.operate.target import STACK_FILE, Target
-from infra.operate.what_if import named_lineup
+from infra.operate.what_if import Discounts, named_lineup
 
 DEFAULT_LINEUP: Final = "current"
 LOCAL_STACK: Final = "claude-cost-router-local"
@@ -18,15 +18,16 @@ TOP_STEP: Final = "Spend100"  # the alarm at 100 % of the daily budget: its thre
 PATIENCE: Final = 10.0  # seconds
 
 
-def deployed_lineup(target: Target) -> tuple[Lineup, list[str]]:
+def deployed_lineup(target: Target, discounts: Discounts | None = None) -> tuple[Lineup, list[str]]:
     """The lineup that `GET /health` names, or `current` with a note when it does not tell."""
     url = f"{target.base_url}/health"
     try:
-        return named_lineup(str(httpx2.get(url, timeout=PATIENCE).raise_for_status().json()["lineup"])), []
+        name = str(httpx2.get(url, timeout=PATIENCE).raise_for_status().json()["lineup"])
+        return named_lineup(name, discounts), []
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError) as error:
         problem = str(error) if isinstance(error, BadReport) else type(error).__name__
         note = f"{url} did not tell the lineup of the deployment ({problem}): taken to be {DEFAULT_LINEUP}."
-        return named_lineup(DEFAULT_LINEUP), [note]
+        return named_lineup(DEFAULT_LINEUP, discounts), [note]
 
 
 def daily_budget(target: Target) -> Decimal | None:

@@ -2,11 +2,13 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from pathlib import Path
 
+from infra.catalogue.discounts import BadDiscounts, read_discounts
 from infra.operate import deployment
 from infra.operate.report import BY, BadReport, Report, days_asked, read_days
 from infra.operate.target import Target
-from infra.operate.what_if import BASELINES, against, baseline_notes, named_lineup, with_lineup
+from infra.operate.what_if import BASELINES, Discounts, against, baseline_notes, named_lineup, price_notes, with_lineup
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Asked:
     by: str = "model"
     baseline: str = "opus"
     what_if: str | None = None
+    discounts: Path | None = None
 
 
 def gather(target: Target, asked: Asked, now: dt.datetime) -> Report:
@@ -27,11 +30,14 @@ def gather(target: Target, asked: Asked, now: dt.datetime) -> Report:
         raise BadReport(f"by={asked.by!r}; accepted: {', '.join(BY)}, tag:NAME")
     if asked.baseline not in BASELINES:
         raise BadReport(f"baseline {asked.baseline!r}; accepted: {', '.join(BASELINES)}")
-    other = named_lineup(asked.what_if) if asked.what_if else None
-    lineup, notes = deployment.deployed_lineup(target)
+    discounts = _discounts(asked.discounts)
+    other = named_lineup(asked.what_if, discounts) if asked.what_if else None
+    lineup, notes = deployment.deployed_lineup(target, discounts)
     read = {day: against(found, asked.baseline, lineup) for day, found in read_days(target, days).items()}
     entries = [entry for found in read.values() for entry in found]
     notes += baseline_notes(entries, asked.baseline, lineup)
+    if other or asked.baseline != BASELINES[0]:
+        notes += price_notes(entries, discounts)
     what_if = None
     if other:
         what_if, about = with_lineup(entries, other, asked.baseline)
@@ -47,3 +53,10 @@ def gather(target: Target, asked: Asked, now: dt.datetime) -> Report:
         what_if=what_if,
         notes=tuple(notes),
     )
+
+
+def _discounts(file: Path | None) -> Discounts | None:
+    try:
+        return read_discounts(file) if file else None
+    except BadDiscounts as error:
+        raise BadReport(str(error)) from error

@@ -55,7 +55,7 @@ def _cards(made: Report) -> str:
     total = made.total
     mood = "bad" if total.saved_usd < 0 else "good"
     cards = [
-        _card("actual", total.cost_usd, f"paid for {total.requests:,} requests"),
+        _card("actual", total.cost_usd, f"paid for {total.requests:,} request{'' if total.requests == 1 else 's'}"),
         _card("baseline", total.baseline_usd, f"the same answers all on {made.baseline}"),
         _card("saved", total.saved_usd, f"saved: {percent(total.saved_usd, total.baseline_usd)} of the baseline", mood),
         _card("classifier", total.classifier_cost_usd, "of what was paid, for labelling"),

@@ -16,17 +16,10 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from cost_router.contract import Table
 from cost_router.core.ledger import AMBIGUOUS
-from cost_router.core.pricing import dollars
+from cost_router.core.pricing import TOKENS, dollars
 from infra.operate.target import Target
 
 BY: Final = ("model", "tier", "label", "tenant")
-TOKENS: Final = (
-    "input_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_5m_input_tokens",
-    "cache_creation_1h_input_tokens",
-    "output_tokens",
-)
 MOST_DAYS: Final = 366
 HOUR: Final = dt.timedelta(hours=1)
 A_DAY: Final = dt.timedelta(days=1)

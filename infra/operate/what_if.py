@@ -2,11 +2,14 @@
 
 Each entry is priced by the prices in force on its own day. Tokens are taken as they were counted, so a price on a model
 that counts otherwise is an estimate; a note says so. Ambiguous entries have no tokens: they stay as they were booked.
+
+A deployment does not tell its negotiated discounts: they are in its bundle, and its health page is public. So prices
+are list prices unless the operator's file of discounts is given; a note says when the ledger was booked at others.
 """
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -16,22 +19,41 @@ import cost_router
 from cost_router.core import pricing
 from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import NoPrice, UnknownModel
-from cost_router.core.ledger import AMBIGUOUS, CLASSIFIER
-from cost_router.core.pricing import Usage
+from cost_router.core.ledger import AMBIGUOUS, CLASSIFIER, usage_in
+from cost_router.core.pricing import TOKENS
 from cost_router.core.words import Tier
-from infra.operate.report import TOKENS, BadReport, Row, WhatIf
+from infra.operate.report import BadReport, Row, WhatIf
 
 DATA: Final = Path(cost_router.__file__).parent / "data"
 BASELINES: Final = ("opus", "sonnet")
 COUNTS: Final = "2026 counts about 30 % more tokens than 2024 for the same text"
 
 
-def named_lineup(name: str) -> Lineup:
-    """The lineup of that name in data/lineups.json; raises `BadReport` with what is accepted."""
+Discounts = Mapping[str, Mapping[str, str]]
+
+
+def named_lineup(name: str, discounts: Discounts | None = None) -> Lineup:
+    """The lineup of that name in data/lineups.json; raises `BadReport` with what is accepted.
+
+    discounts: the content of the deployment's file, as `infra.catalogue.discounts.read_discounts` gives it.
+    """
     lineups = _data("lineups.json")
     if name not in lineups:
         raise BadReport(f"lineup {name!r}; accepted: {', '.join(lineups)}")
-    return shipped_catalogue().lineup(name, lineups)
+    return Catalogue(_data("catalogue.json"), discounts).lineup(name, lineups)
+
+
+def price_notes(entries: Iterable[Row], discounts: Discounts | None = None) -> list[str]:
+    """What is to be noted when the ledger was booked at other prices than those that entries are priced anew with."""
+    catalogue = Catalogue(_data("catalogue.json"), discounts)
+    found = [entry for entry in entries if AMBIGUOUS not in entry["flags"] and entry["model"] in catalogue.ids]
+    otherwise = sum(_price(entry, catalogue.model(entry["model"])) != entry["cost_usd"] for entry in found)
+    if not otherwise:
+        return []
+    asked = "other discounts or " if discounts else "negotiated discounts (give their file: --discounts FILE) or "
+    return [
+        f"{otherwise} of {len(found)} calls were booked at other prices than those used here: {asked}another catalogue."
+    ]
 
 
 def against(entries: Iterable[Row], baseline: str, lineup: Lineup) -> list[Row]:
@@ -107,10 +129,9 @@ def _counted_otherwise(entries: Iterable[Row], serving: Callable[[Row], Model]) 
 
 
 def _price(entry: Row, model: Model) -> Decimal:
-    usage = Usage(**{name: int(entry[name]) for name in TOKENS})
     day = dt.datetime.fromisoformat(entry["at"]).date()
     try:
-        return pricing.cost(model, usage, on=day, processing=entry["processing"])
+        return pricing.cost_elsewhere(model, usage_in(entry), on=day, processing=entry["processing"])
     except NoPrice as error:
         raise BadReport(str(error)) from error
 

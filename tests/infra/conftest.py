@@ -61,8 +61,8 @@ def _template(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Templ
 
 @pytest.fixture(scope="session")
 def streaming(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """What `cdk deploy` deploys by default, with a budget and an address."""
-    config = Config(env="prod", daily_budget_usd=Decimal(50), alert_email="ops@example.com")
+    """What `cdk deploy` deploys by default, with a budget, an address and the daily comparison with the bill."""
+    config = Config(env="prod", daily_budget_usd=Decimal(50), alert_email="ops@example.com", reconcile=True)
     return _template(tmp_path_factory, config)
 
 
@@ -70,7 +70,13 @@ def streaming(tmp_path_factory: pytest.TempPathFactory) -> Template:
 def buffered(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """What the emulator runs."""
     config = Config(
-        env="local", streaming=False, local=True, retain_data=False, upstream_url="http://127.0.0.1:9", lineup="article"
+        env="local",
+        streaming=False,
+        local=True,
+        retain_data=False,
+        upstream_url="http://127.0.0.1:9",
+        lineup="article",
+        spend_anomaly=None,
     )
     return _template(tmp_path_factory, config)
 

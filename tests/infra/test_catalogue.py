@@ -11,17 +11,24 @@ import pytest
 from genai_prices import Usage, calc_price
 
 from infra.catalogue import build
+from infra.catalogue.findings import CATALOGUE as CATALOGUE_FILE
+from infra.catalogue.findings import LINEUPS as LINEUPS_FILE
 
-CATALOGUE: dict[str, Any] = json.loads(build.CATALOGUE.read_text(encoding="utf-8"))
-LINEUPS: dict[str, dict[str, str]] = json.loads(build.LINEUPS.read_text(encoding="utf-8"))
+CATALOGUE: dict[str, Any] = json.loads(CATALOGUE_FILE.read_text(encoding="utf-8"))
+LINEUPS: dict[str, dict[str, str]] = json.loads(LINEUPS_FILE.read_text(encoding="utf-8"))
 BEFORE_AND_AFTER = (dt.date(2026, 3, 12), dt.date(2026, 3, 13), dt.date(2026, 10, 13), dt.date(2026, 10, 14))
+TODAY = dt.date(2026, 11, 24)
 BUCKETS = ("input", "cache_read", "cache_write_5m", "cache_write_1h")
 PROMPTS = (1, 99_999, 100_000, 100_001, 200_000, 200_001)
 
 
 def cost(model: str, on: dt.date, processing: str, tokens: dict[str, int]) -> Decimal | None:
     """The catalogue's price of a call, worked out as its rows are documented; None without a row in force."""
-    rows = [row for row in CATALOGUE["models"][model]["prices"] if row["processing"] == processing]
+    rows = [
+        row
+        for row in CATALOGUE["models"][model]["prices"]
+        if (row["processing"], row["speed"]) == (processing, "standard")
+    ]
     days = [row["from"] for row in rows if row["from"] <= on.isoformat()]
     if not days:
         return None
@@ -104,21 +111,21 @@ def test_prices_are_plain_decimal_strings() -> None:
 
 
 def test_the_committed_file_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    assert build.main(["--check"]) == 0, capsys.readouterr().err
+    assert build.main(["--check"], TODAY) == 0, capsys.readouterr().err
 
 
 def test_check_fails_on_a_file_that_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "catalogue.json"
     other.write_text("{}", encoding="utf-8")
-    assert build.main(["--check", "--out", str(other)]) == 1
+    assert build.main(["--check", "--out", str(other)], TODAY) == 1
     assert "is not current" in capsys.readouterr().err
     assert other.read_text(encoding="utf-8") == "{}"
 
 
 def test_building_writes_the_same_bytes_again(tmp_path: Path) -> None:
     out = tmp_path / "catalogue.json"
-    assert build.main(["--out", str(out)]) == 0
-    assert out.read_bytes() == build.CATALOGUE.read_bytes()
+    assert build.main(["--out", str(out)], TODAY) == 0
+    assert out.read_bytes() == CATALOGUE_FILE.read_bytes()
 
 
 def test_a_lineups_model_without_a_price_ends_the_build_by_name() -> None:

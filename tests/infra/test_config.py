@@ -47,6 +47,8 @@ def test_the_deadlines_stay_below_the_gateways_timeout(
         ({"daily_budget": "5"}, r"daily_budget='5': unknown name; accepted: alert_email, .*daily_budget_usd"),
         ({"daily_budget_usd": "fifty"}, r"daily_budget_usd='fifty'; accepted: a decimal number"),
         ({"daily_budget_usd": "NaN"}, r"daily_budget_usd='NaN'; accepted: a decimal number"),
+        ({"spend_anomaly": "0"}, r"spend_anomaly=0; accepted: standard deviations above 0, up to 10, or nothing"),
+        ({"spend_anomaly": "11"}, r"spend_anomaly=11; accepted: standard deviations above 0, up to 10"),
         ({"daily_budget_usd": "0"}, r"daily_budget_usd=0; accepted: dollars above 0"),
         ({"env": "Prod!"}, r"env='Prod!'; accepted: up to 24 of a-z"),
         ({"lineup": "newest"}, r"lineup='newest'; accepted: current, article"),

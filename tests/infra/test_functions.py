@@ -39,7 +39,17 @@ BATCH = BOTH | {
     Env.DEAD_LETTER_QUEUE_URL,
     Env.JOB_CONCURRENCY,
 }
-COLLECTOR = {Env.STAGE, Env.LEDGER_TABLE, Env.TENANTS_TABLE, Env.RESULTS_BUCKET, Env.ALERTS_TOPIC}
+COLLECTOR = {
+    Env.STAGE,
+    Env.LEDGER_TABLE,
+    Env.TENANTS_TABLE,
+    Env.RESULTS_BUCKET,
+    Env.ALERTS_TOPIC,
+    Env.UPSTREAM_URL,
+    Env.ADMIN_SECRET_ARN,
+    Env.BILL_WORKSPACE_ID,
+    Env.BILL_API_KEY_ID,
+}
 LEDGER_ACTIONS = {f"dynamodb:{action}" for action in ("BatchGetItem", "DeleteItem", "PutItem", "UpdateItem")}
 ADAPTER = {
     "AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap",
@@ -184,6 +194,7 @@ def _list(value: Any) -> list[Any]:
         ("Collector", "StorageResults", {"s3:PutObject"}),
         ("Collector", "MonitoringAlerts", {"sns:Publish"}),
         ("Collector", "ClaudeAnthropicKey", set()),
+        ("Collector", "ClaudeAdminKey", {"secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"}),
     ],
 )
 def test_permissions_are_these(streaming: Template, start: str, on: str, actions: set[str]) -> None:
@@ -202,7 +213,7 @@ def test_batch_may_make_the_default_tenant_and_no_other(streaming: Template) -> 
     assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["tenant#default"]}}
 
 
-def test_the_collector_is_called_every_minute_and_every_hour_and_a_failed_round_is_not_repeated(
+def test_the_collector_is_called_by_its_schedules_and_a_failed_round_is_not_repeated(
     streaming: Template,
 ) -> None:
     rules = streaming.of_type("AWS::Events::Rule").values()
@@ -210,6 +221,7 @@ def test_the_collector_is_called_every_minute_and_every_hour_and_a_failed_round_
     assert {schedule: json.loads(target["Input"]) for schedule, target in told.items()} == {
         "rate(1 minute)": {"task": "minute"},
         "cron(7 * * * ? *)": {"task": "hour"},
+        "cron(13 6,18 * * ? *)": {"task": "day"},
     }
     for target in told.values():
         assert target["RetryPolicy"]["MaximumRetryAttempts"] == 0
@@ -224,12 +236,28 @@ def test_batch_drains_the_queue_job_by_job(streaming: Template) -> None:
     assert source["EventSourceArn"]["Fn::GetAtt"][0].startswith("QueueingJobs")
 
 
-def test_the_secret_is_made_with_a_text_that_the_code_knows_is_no_key(streaming: Template) -> None:
-    secret = streaming.only("AWS::SecretsManager::Secret")
+@pytest.mark.parametrize(
+    ("start", "function", "variable"),
+    [
+        ("ClaudeAnthropicKey", "Router", Env.SECRET_ARN),
+        ("ClaudeAdminKey", "Collector", Env.ADMIN_SECRET_ARN),
+    ],
+)
+def test_a_secret_is_made_with_a_text_that_the_code_knows_is_no_key(
+    streaming: Template, start: str, function: str, variable: str
+) -> None:
+    secret = streaming.only("AWS::SecretsManager::Secret", start)
     assert secret["SecretString"] == contract.SECRET_PLACEHOLDER
     assert "put-secret-value" in secret["Description"]
-    (id_,) = streaming.of_type("AWS::SecretsManager::Secret")
-    assert streaming.environment("Router")[Env.SECRET_ARN] == {"Ref": id_}
+    (id_,) = [found for found in streaming.of_type("AWS::SecretsManager::Secret") if found.startswith(start)]
+    assert streaming.environment(function)[variable] == {"Ref": id_}
+
+
+def test_without_the_comparison_with_the_bill_there_is_no_secret_for_it(buffered: Template) -> None:
+    assert [id_[: len("ClaudeAnthropicKey")] for id_ in buffered.of_type("AWS::SecretsManager::Secret")] == [
+        "ClaudeAnthropicKey"
+    ]
+    assert buffered.environment("Collector")[Env.ADMIN_SECRET_ARN] == ""
 
 
 def test_provider_aws_has_no_secret_and_may_call_one_workspace(signed: Template) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 from genai_prices import extract_usage
@@ -32,10 +32,17 @@ class Meter:
         return [row for row in rows if row["path"] == "/v1/messages"]
 
 
+US: Final = Decimal("1.1")  # on tokens, not on searches: genai-prices knows no geography
+
+
 def price(call: Mapping[str, Any]) -> Decimal:
     """Dollars for one metered call, by genai-prices: its own reading of the usage, its own prices."""
-    extracted = extract_usage({"model": call["model"], "usage": call["usage"]}, provider_id="anthropic")
-    return extracted.calc_price(genai_request_timestamp=dt.datetime.now(dt.UTC)).total_price
+    usage = call["usage"]
+    extracted = extract_usage({"model": call["model"], "usage": usage}, provider_id="anthropic")
+    fast: Any = {"speed": "fast"} if usage.get("speed") == "fast" else None
+    found = extracted.calc_price(genai_request_timestamp=dt.datetime.now(dt.UTC), price_context=fast).total_price
+    searches = (usage.get("server_tool_use") or {}).get("web_search_requests", 0) * Decimal("0.01")
+    return (found - searches) * US + searches if usage.get("inference_geo") == "us" else found
 
 
 def poll(ready: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:

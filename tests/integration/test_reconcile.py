@@ -26,6 +26,7 @@ class Books:
         self.stack, self.day = stack, day
         self.table = stack.description["tables"]["ledger"]
         self.client = stack.emulator.client("dynamodb")
+        self.deleted: list[dict[str, Any]] = []
 
     def read(self) -> list[dict[str, Any]]:
         return read_entries(self.stack.target, self.day)
@@ -40,19 +41,22 @@ class Books:
 
     def delete(self, entry_id: str) -> None:
         key = {"pk": {"S": f"entries#{self.day.isoformat()}"}, "sk": {"S": entry_id}}
-        self.client.delete_item(TableName=self.table, Key=key)
+        gone = self.client.delete_item(TableName=self.table, Key=key, ReturnValues="ALL_OLD")
+        self.deleted.append(gone["Attributes"])
+
+    def restore(self) -> None:
+        for item in self.deleted:
+            self.client.put_item(TableName=self.table, Item=item)
 
 
 @pytest.fixture
 def books(stack: LocalStack, meter: Meter) -> Iterator[Books]:
-    """Books of today as empty as the meter; what other tests had booked is put back at the end."""
+    """Books of today as empty as the meter; everything that was deleted is put back at the end: counters know of it."""
     found = Books(stack, dt.datetime.now(dt.UTC).date())
-    kept = found.items()
-    for item in kept:
+    for item in found.items():
         found.delete(item["sk"]["S"])
     yield found
-    for item in kept:
-        found.client.put_item(TableName=found.table, Item=item)
+    found.restore()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from anthropic.types.beta.organization.analytics import BetaAnalyticsCostItem, B
 
 from cost_router.adapters.claude import ClientMaker
 from cost_router.core.errors import NotConfigured, StoreError
-from cost_router.core.pricing import BATCH, REALTIME, Usage
+from cost_router.core.pricing import BATCH, REALTIME, TOKENS, Usage
 from cost_router.core.statement import NO_MODEL, OTHER, Billed, Statement
 
 ROWS_A_PAGE: Final = 1_000  # the most that the API gives
@@ -149,7 +149,7 @@ def _usage(item: BetaAnalyticsUsageItem) -> Usage:
         cache_creation_1h_input_tokens=used.cache_creation.ephemeral_1h_input_tokens,
         output_tokens=used.output_tokens,
     )
-    for name in Usage.__slots__:
+    for name in TOKENS:
         if not isinstance(getattr(found, name), int):
             raise TypeError(f"{name}: {getattr(found, name)!r} is not a number of tokens")
     return found

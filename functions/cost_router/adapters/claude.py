@@ -35,11 +35,11 @@ class AnthropicClaude:
 
     async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Reply:
         """One call, never retried, given up after `seconds` in total; raises `UpstreamError`."""
-        return read_reply(await self._post(body, headers, seconds, stream=False))
+        return read_reply(await self._post(body, headers, seconds, stream=False), body)
 
     async def open(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> ClaudeStream:
         """One call whose answer is streamed, never retried; `seconds` until its headers. Raises as `send` does."""
-        return await opened(await self._post(body, headers, seconds, stream=True))
+        return await opened(await self._post(body, headers, seconds, stream=True), body)
 
     async def _post(
         self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float, *, stream: bool

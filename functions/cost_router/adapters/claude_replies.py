@@ -10,6 +10,7 @@ import httpx2
 from cost_router.core.errors import Failure, UpstreamError
 from cost_router.core.ports import Reply
 from cost_router.core.pricing import Usage
+from cost_router.core.terms import GLOBAL, STANDARD
 
 # 429s and 403s that no waiting mends. Source: anthropic.types.shared.*_error_details (2.12).
 FINAL_CODES: Final = frozenset(
@@ -31,11 +32,11 @@ _UNCONNECTED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTi
 _KEPT_HEADERS: Final = ("request-id", "retry-after", "anthropic-ratelimit-")
 
 
-def read_reply(response: httpx2.Response) -> Reply:
+def read_reply(response: httpx2.Response, asked: Mapping[str, Any]) -> Reply:
     """The reply in a 200; raises `UpstreamError` when it is no message or tells no usage: it was billed anyway."""
     try:
         message = json.loads(response.content)
-        usage = read_usage(message["usage"])
+        usage = read_usage(message["usage"], asked)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UpstreamError(
             Failure.SERVER,
@@ -52,11 +53,14 @@ def read_reply(response: httpx2.Response) -> Reply:
     )
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Tokens by bucket, as the API reports them; raises when they cannot be booked.
+def read_usage(usage: Mapping[str, Any], asked: Mapping[str, Any] | None = None) -> Usage:
+    """Tokens by bucket and what else is billed, as the API reports it; raises when it cannot be booked.
 
-    Cache writes without a breakdown are 5-minute writes, the API's default.
+    Cache writes without a breakdown are 5-minute writes, the API's default. A speed or geography that is not reported
+    is the one that the request `asked` for. Source: anthropic.types.Usage (2.12).
     """
+    asked = asked or {}
+    searches = usage.get("server_tool_use") or {}
     written = _count(usage.get("cache_creation_input_tokens"))
     detail = usage.get("cache_creation") or {}
     hour = _count(detail.get("ephemeral_1h_input_tokens"))
@@ -66,6 +70,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         cache_creation_5m_input_tokens=written - hour,
         cache_creation_1h_input_tokens=hour,
         output_tokens=_count(usage["output_tokens"]),
+        web_search_requests=_count(searches.get("web_search_requests")),
+        speed=str(usage.get("speed") or asked.get("speed") or STANDARD),
+        inference_geo=_place(usage.get("inference_geo") or asked.get("inference_geo")),
     )
     if found.cache_creation_5m_input_tokens < 0:
         raise ValueError(f"1-hour cache writes ({hour}) exceed all cache writes ({written})")
@@ -74,11 +81,16 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     return found
 
 
+def _place(value: object) -> str:
+    """Models without `inference_geo` are reported to run at `not_available`: anywhere."""
+    return GLOBAL if value is None or value == "not_available" else str(value)
+
+
 def _count(value: object) -> int:
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r} is not a number of tokens")
+        raise ValueError(f"{value!r} is not a number of tokens or requests")
     return value
 
 

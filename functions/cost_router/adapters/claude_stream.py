@@ -38,9 +38,9 @@ ERROR_STATUSES: Final[Mapping[str, int]] = {
 }
 
 
-async def opened(response: httpx2.Response) -> "ClaudeStream":
+async def opened(response: httpx2.Response, asked: Mapping[str, Any]) -> "ClaudeStream":
     """The stream in a 200 whose body is unread; raises `UpstreamError` when it is none: it was billed anyway."""
-    stream = ClaudeStream(response)
+    stream = ClaudeStream(response, asked)
     if not response.headers.get("content-type", "").startswith(EVENT_STREAM):
         await stream.aclose()
         raise stream.broken()
@@ -52,6 +52,7 @@ class ClaudeStream:
     """A `Stream` over a response of the SDK's transport."""
 
     response: httpx2.Response = field(repr=False)
+    asked: Mapping[str, Any] = field(repr=False)  # the body: what usage leaves out is as it was asked for
     _chunks: AsyncGenerator[bytes, None] = field(init=False, repr=False)
     _reader: EventReader = field(default_factory=EventReader, repr=False)
     _whole: deque[bytes] = field(default_factory=deque, repr=False)  # events of the last chunk that nobody took yet
@@ -135,7 +136,7 @@ class ClaudeStream:
 
     def _read(self) -> Usage | None:
         try:
-            return read_usage(self._usage)
+            return read_usage(self._usage, self.asked)
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 

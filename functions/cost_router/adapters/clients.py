@@ -17,6 +17,14 @@ from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.ports import Clock
 
 KEY_SECONDS: Final = 300.0
+NO_KEY: Final = (
+    "this deployment has no Anthropic key yet; its operator stores one in the secret of the stack's output "
+    "AnthropicSecretArn, with: aws secretsmanager put-secret-value"
+)
+NO_ADMIN_KEY: Final = (
+    "this deployment has no Admin API key yet, so its ledger is not compared with the bill; its operator stores one in "
+    "the secret of the stack's output AdminSecretArn, with: aws secretsmanager put-secret-value"
+)
 
 
 @dataclass(slots=True)
@@ -27,6 +35,7 @@ class KeyedClient:
     secret_arn: str
     base_url: str | None
     clock: Clock
+    missing: str = NO_KEY  # what is told while the secret holds no key
     _client: AsyncAnthropic | None = field(default=None, repr=False)
     _key: str = field(default="", repr=False)
     _until: float = 0.0
@@ -53,10 +62,7 @@ class KeyedClient:
         reply = await self.aws.call("secretsmanager", "get_secret_value", SecretId=self.secret_arn)
         key = str(reply.get("SecretString", "")).strip()
         if not key or key == SECRET_PLACEHOLDER:
-            raise NotConfigured(
-                "this deployment has no Anthropic key yet; its operator stores one in the secret of the stack's output "
-                "AnthropicSecretArn, with: aws secretsmanager put-secret-value"
-            )
+            raise NotConfigured(self.missing)
         return key
 
 

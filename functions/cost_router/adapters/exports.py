@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import IO
+from typing import IO, Any, Final
 
 from cost_router.adapters.aws import Aws
-from cost_router.adapters.ledger_items import row
-from cost_router.contract import EXPORT_PREFIX
-from cost_router.core.ledger import Entry
+from cost_router.contract import EXPORT_PREFIX, Table
+from cost_router.core.ports import Row
 from cost_router.core.pricing import dollars
+
+KEYS: Final = {Table.LEDGER_PK, Table.LEDGER_SK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class S3Exports:
     aws: Aws
     bucket: str
 
-    async def put(self, day: str, entries: AsyncIterator[Entry]) -> int:
+    async def put(self, day: str, entries: AsyncIterator[Row]) -> int:
         """Write the file of a UTC day anew; gives how many entries it has. Raises `StoreError`."""
         with tempfile.TemporaryFile() as file:
             count = await _write(file, entries)
@@ -35,7 +36,7 @@ class S3Exports:
         return count
 
 
-async def _write(file: IO[bytes], entries: AsyncIterator[Entry]) -> int:
+async def _write(file: IO[bytes], entries: AsyncIterator[Row]) -> int:
     count = 0
     with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as lines:
         async for entry in entries:
@@ -44,7 +45,12 @@ async def _write(file: IO[bytes], entries: AsyncIterator[Entry]) -> int:
     return count
 
 
-def line(entry: Entry) -> str:
+def line(entry: Row) -> str:
     """An entry as one line of JSON."""
-    plain = {name: dollars(value) if isinstance(value, Decimal) else value for name, value in row(entry).items()}
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps({name: _plain(name, entry[name]) for name in sorted(entry.keys() - KEYS)}, ensure_ascii=False)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if not isinstance(value, Decimal):
+        return value
+    return dollars(value) if name.endswith("_usd") else int(value)

@@ -20,7 +20,7 @@ from cost_router.core.backoff import full_jitter
 from cost_router.core.budget import Pace, Reservation, Scope, Standing, refusal, too_fast
 from cost_router.core.errors import StoreError
 from cost_router.core.ledger import Entry, reversal, swept
-from cost_router.core.ports import Chance, Clock
+from cost_router.core.ports import Chance, Clock, Row
 
 TRIES: Final = 12  # transactions on one counter conflict rather than queue
 TRY_SECONDS: Final = 10.0
@@ -93,10 +93,10 @@ class DynamoLedger:
         asked = items.partition(self.table, RESERVATIONS)
         return [items.reservation_in(item) async for item in self.aws.items("query", **asked)]
 
-    async def of(self, day: str) -> AsyncIterator[Entry]:
+    async def entries(self, day: str) -> AsyncIterator[Row]:
         """The entries of a UTC day `YYYY-MM-DD`, in no order; iterating raises `StoreError`."""
         async for item in self.aws.items("query", **items.partition(self.table, f"entries#{day}")):
-            yield items.entry_in(items.read(item))
+            yield items.read(item)
 
     async def sweep(self, reservation: Reservation) -> bool:
         """Book what was put aside as spent, for one ambiguous payment; false when it has been settled meanwhile."""

@@ -19,21 +19,15 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from cost_router.contract import Table
 from cost_router.core.budget import Pace, Period, Reservation, Scope
-from cost_router.core.ledger import ANSWER, CLASSIFIER, Entry
-from cost_router.core.pricing import Usage
+from cost_router.core.ledger import ANSWER, CLASSIFIER, Entry, usage_in
+from cost_router.core.pricing import TOKENS, Usage
+from cost_router.core.terms import GLOBAL, STANDARD
 from cost_router.core.words import Label, Tier
 
 COMMITTED: Final = "committed_usd"
 RESERVATIONS: Final = "reservations"
 SESSION: Final = "session"
 KEPT_FOR: Final = dt.timedelta(days=2)  # of what counts for a minute, or for a session's day
-BUCKETS: Final = (
-    "input_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_5m_input_tokens",
-    "cache_creation_1h_input_tokens",
-    "output_tokens",
-)
 Address = tuple[str, str]  # partition key and sort key
 Sums = dict[Address, dict[str, Decimal | int]]
 Item = dict[str, Any]  # as DynamoDB's own API has it
@@ -87,12 +81,23 @@ def row(entry: Entry) -> dict[str, Any]:
         "asked": entry.asked,
         "purpose": entry.purpose,
         "processing": entry.processing,
-        **{bucket: getattr(entry.usage, bucket) for bucket in BUCKETS},
+        **{bucket: getattr(entry.usage, bucket) for bucket in TOKENS},
+        **terms_row(entry.usage),
         "cost_usd": entry.cost_usd,
         "baseline_usd": entry.baseline_usd,
         "reservation": entry.reservation,
         "flags": list(entry.flags),
     }
+
+
+def terms_row(usage: Usage) -> dict[str, Any]:
+    """What an answer's price depends on beside its tokens; nothing where it is as usual."""
+    told = {
+        "web_search_requests": usage.web_search_requests,
+        "speed": usage.speed if usage.speed != STANDARD else None,
+        "inference_geo": usage.inference_geo if usage.inference_geo != GLOBAL else None,
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def entry_item(entry: Entry) -> Item:
@@ -114,7 +119,7 @@ def entry_in(attributes: Mapping[str, Any]) -> Entry:
         tier=Tier.parse(attributes["tier"]),
         model=attributes["model"],
         purpose=attributes["purpose"],
-        usage=Usage(**{bucket: int(attributes[bucket]) for bucket in BUCKETS}),
+        usage=usage_in(attributes),
         cost_usd=attributes["cost_usd"],
         baseline_usd=attributes["baseline_usd"],
         processing=attributes["processing"],

@@ -13,8 +13,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from cost_router.adapters.ledger_items import row
-from cost_router.contract import NAMESPACE, SERVICE_PREFIX, TIER_DIMENSION, Metric
+from cost_router.adapters.ledger_items import row, terms_row
+from cost_router.contract import MODEL_DIMENSION, NAMESPACE, SERVICE_PREFIX, Metric
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import dollars
 from cost_router.core.record import Collected, Record
@@ -41,19 +41,14 @@ class PowertoolsTelemetry:
         for name, unit, value in _measures(record):
             metrics.add_metric(name, unit, value)
         metrics.flush_metrics()
-        if record.tier and record.status < SERVER_ERROR and _counts(record) and record.kind != "route":
-            by_tier = self._metrics()
-            by_tier.add_dimension(TIER_DIMENSION, record.tier.word)
-            cost: Any = record.bill.cost_usd  # Powertools takes any number, its types say float
-            by_tier.add_metric(Metric.REQUESTS, MetricUnit.Count, 1)
-            by_tier.add_metric(Metric.SPEND, MetricUnit.NoUnit, cost)
-            by_tier.flush_metrics()
+        if record.model and record.kind != "route":
+            self._of_model(record.model, record)
 
     def collected(self, told: Collected) -> None:
         """The collector has made a round."""
         found: list[tuple[str, MetricUnit, Any]] = [
             (Metric.SPEND_TODAY, MetricUnit.NoUnit, told.spend_today_usd),
-            (Metric.SPEND_MONTH, MetricUnit.NoUnit, told.spend_month_usd),
+            (Metric.SPEND_THIS_MONTH, MetricUnit.NoUnit, told.spend_month_usd),
             (Metric.SWEPT, MetricUnit.Count, told.swept or None),
             (Metric.AMBIGUOUS, MetricUnit.Count, told.swept or None),
             (Metric.BUDGET_STEPS, MetricUnit.Count, told.steps or None),
@@ -62,6 +57,14 @@ class PowertoolsTelemetry:
         for name, unit, value in found:
             if value is not None:
                 metrics.add_metric(name, unit, value)
+        metrics.flush_metrics()
+
+    def drifted(self, day: str, drift_usd: Decimal, explained_usd: Decimal) -> None:
+        """A day of the ledger has been compared with the provider's bill."""
+        told = {"day": day, "drift_usd": dollars(drift_usd), "explained_usd": dollars(explained_usd)}
+        self.logger.info("reconciled", extra=told)
+        metrics, drift = self._metrics(), drift_usd
+        metrics.add_metric(Metric.LEDGER_DRIFT, MetricUnit.NoUnit, drift)  # type: ignore[arg-type]  # Powertools takes any number
         metrics.flush_metrics()
 
     def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
@@ -81,6 +84,19 @@ class PowertoolsTelemetry:
     def note(self, event: str, **fields: object) -> None:
         """Something an operator should be able to find."""
         self.logger.warning(event, extra=fields)
+
+    def _of_model(self, model: str, record: Record) -> None:
+        """The request and its spend once more, by model. What a failed or deferred one has cost was paid as well."""
+        answered = record.status < SERVER_ERROR and _counts(record)
+        cost: Any = record.bill.cost_usd  # Powertools takes any number, its types say float
+        if not (answered or cost):
+            return
+        by_model = self._metrics()
+        by_model.add_dimension(MODEL_DIMENSION, model)
+        by_model.add_metric(Metric.SPEND, MetricUnit.NoUnit, cost)
+        if answered:
+            by_model.add_metric(Metric.REQUESTS, MetricUnit.Count, 1)
+        by_model.flush_metrics()
 
     def _metrics(self) -> EphemeralMetrics:
         return EphemeralMetrics(namespace=NAMESPACE, service=SERVICE_PREFIX + self.stage)
@@ -104,6 +120,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "cache_creation_5m_input_tokens": record.usage.cache_creation_5m_input_tokens,
         "cache_creation_1h_input_tokens": record.usage.cache_creation_1h_input_tokens,
         "output_tokens": record.usage.output_tokens,
+        **terms_row(record.usage),
         "cost_usd": dollars(record.bill.cost_usd),
         "classifier_cost_usd": dollars(record.bill.classifier_cost_usd),
         "baseline_usd": dollars(record.bill.baseline_usd),

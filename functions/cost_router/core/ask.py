@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cost_router.core.terms import Terms, read_terms
+
 EXCERPT_HEAD: Final = 1_400  # characters
 EXCERPT_TAIL: Final = 600
 BYTES_PER_TOKEN: Final = 4  # a planning figure for windows and dry runs, never for money
@@ -17,6 +19,7 @@ IMAGE_TOKENS: Final = 1_600
 DOCUMENT_TOKENS: Final = 3_000
 IMAGE_TOKENS_AT_MOST: Final = 5_000  # 4,784 on models that see high resolution; a small file can be a large picture
 PROMPT_TOKENS_ADDED: Final = 2_000  # room for what the API itself adds for tools and structured output
+SERVER_TOOL_RESULT: Final = "_tool_result"  # web_search_tool_result, web_fetch_tool_result, ...; not tool_result itself
 FETCHED: Final = ("mcp_servers", "thread")  # fields that make the API add text of its own finding
 
 
@@ -34,6 +37,7 @@ class Ask:
     unbounded: bool  # whether it names what its bytes do not bound: pages of a PDF, things that the API fetches
     after_tool_result: bool  # the last turn answers a tool call
     prefilled: bool  # the last turn is the assistant's: the beginning of the answer
+    terms: Terms  # what its price depends on beside its tokens
 
     @property
     def excerpt(self) -> str:
@@ -74,7 +78,7 @@ def read_ask(body: Mapping[str, Any]) -> Ask:
     texts = [*_texts(body.get("system")), *(text for message in messages for text in _texts(message.get("content")))]
     if isinstance(tools, list) and tools:
         texts.append(json.dumps(tools, ensure_ascii=False))
-    asked = _last_asked(human)
+    asked, terms = _last_asked(human), read_terms(body)
     return Ask(
         text="\n".join(asked).strip(),
         turns=len(turns),
@@ -83,10 +87,12 @@ def read_ask(body: Mapping[str, Any]) -> Ask:
         tools=len(tools) if isinstance(tools, list) else 0,
         images=sum(block.get("type") == "image" for block in blocks),
         documents=sum(block.get("type") == "document" for block in blocks),
-        unbounded=any(body.get(name) for name in FETCHED)
-        or any(block.get("type") == "document" and not _written_out(block) for block in blocks),
+        unbounded=terms.web_searches > 0
+        or any(body.get(name) for name in FETCHED)
+        or any(_fetched(block) for block in blocks),
         after_tool_result=bool(turns) and _answers_tool(turns[-1].get("content")),
         prefilled=bool(turns) and turns[-1].get("role") == "assistant",
+        terms=terms,
     )
 
 
@@ -125,6 +131,12 @@ def _written_out(document: Mapping[str, Any]) -> bool:
     """Whether a document is text in the body, not a PDF or something to be fetched."""
     source = document.get("source")
     return isinstance(source, Mapping) and source.get("type") in ("text", "content")
+
+
+def _fetched(block: Mapping[str, Any]) -> bool:
+    """Whether a block stands for more than its bytes: a PDF, a link, what a server tool has found (encrypted)."""
+    kind = str(block.get("type"))
+    return (kind == "document" and not _written_out(block)) or kind.endswith(SERVER_TOOL_RESULT)
 
 
 def _nested(content: object) -> Iterator[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from cost_router.core import ledger, pricing
 from cost_router.core.backoff import wait_before
 from cost_router.core.budget import Reservation
-from cost_router.core.errors import CapExceeded, DeadlinePassed, Failure, NotCovered, StoreError, UpstreamError
+from cost_router.core.errors import CapExceeded, DeadlinePassed, Failure, NoPrice, NotCovered, StoreError, UpstreamError
 from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply, Telemetry
 from cost_router.core.pricing import dollars
 from cost_router.core.streams import Live
@@ -107,10 +107,7 @@ class Caller:
         finally:
             if call.purpose == ledger.CLASSIFIER:  # of the last try: waiting for a limit is not the classifier's
                 trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
-        cost = pricing.cost(call.model, reply.usage, on=at.date())
-        baseline = pricing.cost(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
-        known = {"usage": reply.usage, "baseline_usd": baseline, "upstream_request_id": reply.request_id}
-        trip.trail.entries.append(entry_of(call, trip, at, cost, **known))
+        self._enter(call, trip, at, reply, bound)
         return reply
 
     async def stream(self, call: Call, trip: Trip, deadline: float) -> Live:
@@ -147,6 +144,17 @@ class Caller:
         except asyncio.CancelledError:  # whoever waited has gone; Claude may have been working all the same
             self._enter_bound(call, trip, at, bound, ledger.ABANDONED)
             raise
+
+    def _enter(self, call: Call, trip: Trip, at: dt.datetime, reply: Reply, bound: Decimal) -> None:
+        """Enter what the reply cost. One at a speed or place without a known price was paid for all the same."""
+        try:
+            cost = pricing.cost(call.model, reply.usage, on=at.date())
+        except NoPrice:
+            self._enter_bound(call, trip, at, bound, request_id=reply.request_id)
+            return
+        baseline = pricing.cost_elsewhere(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
+        known = {"usage": reply.usage, "baseline_usd": baseline, "upstream_request_id": reply.request_id}
+        trip.trail.entries.append(entry_of(call, trip, at, cost, **known))
 
     async def put_aside(self, amount: Decimal, call: Call, trip: Trip) -> None:
         """Put aside what is missing to `amount`: the most that is still to be paid, `call` being its dearest part.

@@ -6,20 +6,17 @@ from typing import Any, Final
 from cost_router.core.ask import Ask
 from cost_router.core.catalogue import Model
 from cost_router.core.errors import InvalidRequest, quoted
+from cost_router.core.terms import FAST, read_terms
 
 # Fields that change the bill in ways not priced here yet. Refusing them by name is better than a wrong figure.
-UNPRICED_FIELDS: Final = {
-    "speed": frozenset({"standard"}),
-    "inference_geo": frozenset[str](),
-    "container": frozenset[str](),
-    "billing_policy": frozenset[str](),
-    "compaction": frozenset[str](),  # its tokens are not in the top-level usage
-    "fallbacks": frozenset[str](),  # another model would answer, at another price
-    "fallback_credit_token": frozenset[str](),
-}
+UNPRICED_FIELDS: Final = (
+    "container",
+    "billing_policy",
+    "compaction",  # its tokens are not in the top-level usage
+    "fallbacks",  # another model would answer, at another price
+    "fallback_credit_token",
+)
 COMPACTION: Final = "compact_"  # the edit of `context_management` that calls a model of its own
-# Client tools cost tokens only. Source: platform.claude.com/docs/en/agents-and-tools/tool-use
-UNBILLED_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
 
 
 def unable(models: Iterable[Model], ask: Ask, max_tokens: int) -> dict[str, str]:
@@ -33,15 +30,16 @@ def unable(models: Iterable[Model], ask: Ask, max_tokens: int) -> dict[str, str]
 
 
 def _broken_rule(model: Model, ask: Ask, max_tokens: int) -> str | None:
-    if ask.estimated_tokens(model.tokenizer) > model.context_window:
-        return "context-window"
-    if max_tokens > model.max_output_tokens:
-        return "output-limit"
-    if ask.prefilled and not model.prefill:
-        return "prefill"
-    if ask.images and not model.images:
-        return "images"
-    return "documents" if ask.documents and not model.pdf else None
+    broken = {
+        "context-window": ask.estimated_tokens(model.tokenizer) > model.context_window,
+        "output-limit": max_tokens > model.max_output_tokens,
+        "speed": ask.terms.speed == FAST and not any(row.speed == FAST for row in model.prices),
+        "inference-geo": ask.terms.inference_geo is not None and not model.geographies,
+        "prefill": ask.prefilled and not model.prefill,
+        "images": ask.images > 0 and not model.images,
+        "documents": ask.documents > 0 and not model.pdf,
+    }
+    return next((rule for rule, is_broken in broken.items() if is_broken), None)
 
 
 def check_output_limit(models: Iterable[Model], max_tokens: int) -> None:
@@ -56,19 +54,13 @@ def check_output_limit(models: Iterable[Model], max_tokens: int) -> None:
 
 def check_billing_fields(body: Mapping[str, Any]) -> None:
     """Raise `InvalidRequest` for a field that changes the bill in a way that is not priced here."""
-    for name, free in UNPRICED_FIELDS.items():
-        value = body.get(name)
-        if value is not None and (not isinstance(value, str) or value not in free):
-            accepted = f"accepted: {', '.join(sorted(free))}, or leave it out" if free else "leave it out"
-            raise InvalidRequest(f"{name}: it changes the price of the call, which is not priced here yet; {accepted}")
-    _check_context_management(body.get("context_management"))
-    for place, tool in enumerate(body.get("tools") or ()):
-        kind = tool.get("type") or "custom"
-        if kind != "custom" and not str(kind).startswith(UNBILLED_TOOLS):
+    for name in UNPRICED_FIELDS:
+        if body.get(name) is not None:
             raise InvalidRequest(
-                f"tools.{place}.type: {quoted(kind)} may be billed apart from tokens, which is not priced here yet; "
-                "accepted: custom tools, and the bash, text editor, computer and memory tools"
+                f"{name}: it changes the price of the call, which is not priced here yet; accepted: leave it out"
             )
+    _check_context_management(body.get("context_management"))
+    read_terms(body)
 
 
 def _check_context_management(value: object) -> None:

@@ -6,26 +6,38 @@ The data is `data/catalogue.json` (made at build time from genai-prices and the 
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from cost_router.core.errors import UnknownModel, quoted
 from cost_router.core.words import AUTO, TIER_WORDS, Tier
 
+TOKEN_PRICES: Final = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
+
 
 @dataclass(frozen=True, slots=True)
 class PriceRow:
-    """Prices from a day on, for requests whose prompt is longer than `over_prompt_tokens`."""
+    """Prices from a day on, at one speed, for requests whose prompt is longer than `over_prompt_tokens`."""
 
     since: dt.date
     processing: str  # "realtime" or "batch"
+    speed: str  # "standard" or "fast"
     over_prompt_tokens: int
     input: Decimal
     output: Decimal
     cache_read: Decimal
     cache_write_5m: Decimal
     cache_write_1h: Decimal
+    web_search: Decimal | None  # US dollars per 1,000 searches
+
+
+@dataclass(frozen=True, slots=True)
+class Discount:
+    """What token prices are multiplied by from the UTC day `since` on; searches are not priced by model."""
+
+    since: dt.date
+    factor: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,12 @@ class Model:
     prefill: bool  # whether the last turn may be the beginning of the answer
     tokenizer: str  # "2026" counts about 30 % more tokens than "2024" for the same text
     prices: tuple[PriceRow, ...]
+    geographies: Mapping[str, Decimal]  # what `inference_geo` multiplies token prices by; empty: it is a 400
+
+    @property
+    def dearest_geography(self) -> Decimal:
+        """The multiplier that no geography exceeds."""
+        return max(self.geographies.values(), default=Decimal(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +77,14 @@ class Lineup:
 
 
 class Catalogue:
-    """All models that a caller may name, by id and by dated alias."""
+    """All models that a caller may name, by id and by dated alias.
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        self._models = {id_: _model(id_, row) for id_, row in data["models"].items()}
+    discounts: the content of `data/discounts.json`, if the deployment has any; then all prices are the customer's.
+    """
+
+    def __init__(self, data: Mapping[str, Any], discounts: Mapping[str, Any] | None = None) -> None:
+        agreed = {id_: _discount(row) for id_, row in (discounts or {}).items()}
+        self._models = {id_: _model(id_, row, agreed.get(id_)) for id_, row in data["models"].items()}
         self._by_name: dict[str, Model] = dict(self._models)
         for id_, row in data["models"].items():
             self._by_name.update(dict.fromkeys(row["aliases"], self._models[id_]))
@@ -92,7 +114,8 @@ class Catalogue:
         )
 
 
-def _model(id_: str, row: Mapping[str, Any]) -> Model:
+def _model(id_: str, row: Mapping[str, Any], discount: Discount | None) -> Model:
+    prices = tuple(_price_row(price) for price in row["prices"])
     return Model(
         id=id_,
         tier=Tier.parse(row["tier"]),
@@ -103,7 +126,8 @@ def _model(id_: str, row: Mapping[str, Any]) -> Model:
         thinking=row["thinking"],
         prefill=row["prefill"],
         tokenizer=row["tokenizer"],
-        prices=tuple(_price_row(price) for price in row["prices"]),
+        prices=_discounted(prices, discount) if discount else prices,
+        geographies={name: Decimal(factor) for name, factor in row["geographies"].items()},
     )
 
 
@@ -111,10 +135,37 @@ def _price_row(row: Mapping[str, Any]) -> PriceRow:
     return PriceRow(
         since=dt.date.fromisoformat(row["from"]),
         processing=row["processing"],
+        speed=row["speed"],
         over_prompt_tokens=row["over_prompt_tokens"],
         input=Decimal(row["input"]),
         output=Decimal(row["output"]),
         cache_read=Decimal(row["cache_read"]),
         cache_write_5m=Decimal(row["cache_write_5m"]),
         cache_write_1h=Decimal(row["cache_write_1h"]),
+        web_search=Decimal(row["web_search"]) if "web_search" in row else None,
+    )
+
+
+def _discount(row: Mapping[str, str]) -> Discount:
+    return Discount(dt.date.fromisoformat(row["from"]), 1 - Decimal(row["percent"]) / 100)
+
+
+def _discounted(prices: tuple[PriceRow, ...], discount: Discount) -> tuple[PriceRow, ...]:
+    """The rows before the discount's first day as they are, then those in force from it on, reduced."""
+    found = []
+    for row in prices:
+        alike = [other.since for other in prices if (other.processing, other.speed) == (row.processing, row.speed)]
+        ends = min((since for since in alike if since > row.since), default=None)
+        if row.since < discount.since:
+            found.append(row)
+        if ends is None or ends > discount.since:
+            found.append(_reduced(row, discount))
+    return tuple(found)
+
+
+def _reduced(row: PriceRow, discount: Discount) -> PriceRow:
+    return replace(
+        row,
+        since=max(row.since, discount.since),
+        **{name: getattr(row, name) * discount.factor for name in TOKEN_PRICES},
     )

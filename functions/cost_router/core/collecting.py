@@ -8,12 +8,25 @@ from typing import Final
 
 from cost_router.core import budget
 from cost_router.core.budget import Limits, Period, Scope
+from cost_router.core.catalogue import Catalogue
 from cost_router.core.errors import StoreError
 from cost_router.core.ledger import ACCOUNT
-from cost_router.core.ports import Alerts, Clock, Entries, Exports, Ledger, Policies, Reservations, Telemetry
+from cost_router.core.ports import (
+    Alerts,
+    Clock,
+    Exports,
+    Ledger,
+    LedgerReader,
+    Policies,
+    ProviderBill,
+    Reservations,
+    Telemetry,
+)
+from cost_router.core.reconcile import reconcile_day
 from cost_router.core.record import Collected
 
 LATE: Final = dt.timedelta(hours=2)  # how long after midnight yesterday's entries may still come: leases are shorter
+A_DAY: Final = dt.timedelta(days=1)
 AT_ONCE: Final = 10  # transactions
 
 
@@ -23,12 +36,14 @@ class Collector:
 
     ledger: Ledger
     reservations: Reservations
-    entries: Entries
+    ledger_reader: LedgerReader
     policies: Policies
     alerts: Alerts
     exports: Exports
     clock: Clock
     telemetry: Telemetry
+    catalogue: Catalogue
+    bill: ProviderBill | None = None  # without a key for it nothing is compared
 
     async def every_minute(self) -> None:
         """Sweep, tell the gauges, alert; each though another fails. Raises the first `StoreError` when all are done."""
@@ -44,7 +59,24 @@ class Collector:
         """Export the ledger's day, and yesterday's while entries may still come. Raises `StoreError`."""
         now = self.clock.now()
         for day in sorted({Period.DAY.of(now - LATE), Period.DAY.of(now)}):
-            await self.exports.put(day, self.entries.of(day))
+            await self.exports.put(day, self.ledger_reader.entries(day))
+
+    async def every_day(self, day: dt.date | None = None) -> None:
+        """Compare a UTC day of the ledger, yesterday's when none is named, with the provider's bill.
+
+        Raises `StoreError`, also when the bill names something that cannot be priced: no drift is told then.
+        """
+        if self.bill is None:
+            return
+        day = day or self.clock.now().date() - A_DAY
+        drift = await reconcile_day(day, self.ledger_reader, self.bill, self.catalogue)
+        if drift.complete is False:
+            self.telemetry.note("bill_not_complete", day=day.isoformat())
+            return
+        if drift.unknown:
+            names = ", ".join(line.model for line in drift.unknown)
+            raise StoreError(f"the bill of {day.isoformat()} has calls without dollars: {names}")
+        self.telemetry.drifted(day.isoformat(), drift.drift_usd, drift.explained_usd)
 
     async def _sweep(self, told: Collected) -> None:
         """Book what was put aside by requests that are dead by now."""

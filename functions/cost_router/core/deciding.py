@@ -60,7 +60,7 @@ class Decider:
             return choose(pinned, Decimal(0)), None
         if found is None:
             question = self.labeller.question(request)
-            price = question.bound(self.clock.now().date())
+            price = question.bound(self.clock.now().date()) if question else Decimal(0)
             # A contradiction is refused before the classifier is paid.
             reach = [choose(Wish(tier, "default"), price) for tier in Tier]
             if ahead:
@@ -80,6 +80,7 @@ class Decider:
             purpose=ANSWER,
             cause=choice.cause,
             label=label,
+            terms=request.ask.terms,
             baseline=self.lineup.baseline,
         )
 
@@ -90,7 +91,7 @@ class Decider:
         ceilings = [*_ceilings(request), *budget.ceilings(trip.standings, self.ladder)]
 
         def choose(wish: Wish, paid: Decimal) -> Decision:
-            bounds = [*ceilings, *self._cap(request, paid)]
+            bounds = [*ceilings, *self._cap(request, paid, unable)]
             return policy.decide(wish, self.lineup, floors=floors, ceilings=bounds, unable=unable)
 
         return choose
@@ -103,12 +104,13 @@ class Decider:
         model = self.catalogue.model(name)
         return Wish(model.tier, "pinned", model)
 
-    def _cap(self, request: Request, paid: Decimal) -> Iterable[Bound]:
+    def _cap(self, request: Request, paid: Decimal, unable: Mapping[str, str]) -> Iterable[Bound]:
         """The ceiling that the request's own cap on its cost sets; raises `CapExceeded` when no tier fits."""
         cap = request.hints.max_cost_usd
-        if cap is None:
+        able = [tier for tier in Tier if self.lineup.models[tier].id not in unable]
+        if cap is None or not able:
             return
-        bounds = {tier: paid + self._most(Choice(self.lineup.models[tier], tier, CAP), request) for tier in Tier}
+        bounds = {tier: paid + self._most(Choice(self.lineup.models[tier], tier, CAP), request) for tier in able}
         fitting = [tier for tier, bound in bounds.items() if bound <= cap]
         if not fitting:
             raise over_cap(min(bounds.values()), cap)

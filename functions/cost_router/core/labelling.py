@@ -23,6 +23,7 @@ from cost_router.core.ledger import CLASSIFIER
 from cost_router.core.ports import Chance, Clock, LabelStore, Telemetry
 from cost_router.core.request import Request
 from cost_router.core.rubric import ANSWER_TOKENS, Rubric, read_label
+from cost_router.core.terms import Terms
 from cost_router.core.trip import Call, Trip
 from cost_router.core.words import Label
 
@@ -85,7 +86,7 @@ class Labeller:
         trip.record.cache = "hit" if found else "miss"
         return Labelled(found, "cache") if found else None
 
-    async def classify(self, question: Call, trip: Trip, patience: Patience) -> Labelled:
+    async def classify(self, question: Call | None, trip: Trip, patience: Patience) -> Labelled:
         """The label that `question` gets, kept for the next time; fills the record's classifier fields.
 
         Raises `UpstreamError` when a caller that has time meets a rate limit: waiting is cheaper than a wrong tier.
@@ -121,9 +122,14 @@ class Labeller:
         except StoreError as error:
             self.telemetry.note("label_store_failed", operation="put", error=str(error))
 
-    def question(self, request: Request) -> Call:
-        """The classifier's call for a request."""
+    def question(self, request: Request) -> Call | None:
+        """The classifier's call for a request; None where its excerpt may not be sent: its place has no classifier."""
+        place = request.ask.terms.inference_geo
+        if place and not self.model.geographies:
+            return None
         body = self.rubric.question(request.ask, self.model, self.chance.token())
+        if place:
+            body["inference_geo"] = place
         return Call(
             model=self.model,
             body=body,
@@ -133,10 +139,14 @@ class Labeller:
             purpose=CLASSIFIER,
             cause=CLASSIFIER,
             label=None,
+            terms=Terms(inference_geo=place),
         )
 
-    async def _classify(self, call: Call, trip: Trip, patience: Patience) -> Label | None:
+    async def _classify(self, call: Call | None, trip: Trip, patience: Patience) -> Label | None:
         request = trip.request
+        if call is None:
+            self.telemetry.note("classifier_failed", request_id=request.id, error="the model has no inference_geo")
+            return None
         try:
             if patience.fall_back:  # somebody is waiting: one attempt, with a deadline of its own
                 deadline = min(request.deadline, self.clock.monotonic() + self.deadline_seconds)

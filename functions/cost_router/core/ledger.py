@@ -8,9 +8,10 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
-from cost_router.core.pricing import REALTIME, Usage
+from cost_router.core.pricing import REALTIME, TOKENS, Usage
+from cost_router.core.terms import GLOBAL, STANDARD
 from cost_router.core.words import Label, Tier
 
 ANSWER: Final = "answer"
@@ -92,6 +93,16 @@ class Trail:
             ),
             baseline_usd=sum((entry.baseline_usd for entry in self.entries), Decimal(0)),
         )
+
+
+def usage_in(row: Mapping[str, Any]) -> Usage:
+    """The usage in an entry that was read back; what it lacks is as usual."""
+    return Usage(
+        **{name: int(row[name]) for name in TOKENS},
+        web_search_requests=int(row.get("web_search_requests", 0)),
+        speed=row.get("speed", STANDARD),
+        inference_geo=row.get("inference_geo", GLOBAL),
+    )
 
 
 def swept(lost: Entry) -> Entry:

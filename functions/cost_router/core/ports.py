@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 from cost_router.core.budget import Alert, Limits, Reservation, Scope, Standing
@@ -12,6 +13,8 @@ from cost_router.core.record import Collected, Record
 from cost_router.core.request import Tenant
 from cost_router.core.statement import Statement
 from cost_router.core.words import Label
+
+Row = Mapping[str, Any]  # an entry read back, with the attributes of DESIGN section 8; numbers are `Decimal`
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +114,6 @@ class Reservations(Protocol):
         """Book it as spent, for one ambiguous payment; false when it has been settled meanwhile."""
 
 
-class Entries(Protocol):
-    """The ledger, read."""
-
-    def of(self, day: str) -> AsyncIterator[Entry]:
-        """The entries of a UTC day `YYYY-MM-DD`, in no order; iterating raises `StoreError`."""
-
-
 class Policies(Protocol):
     """What tenants may spend."""
 
@@ -135,14 +131,14 @@ class Alerts(Protocol):
 class Exports(Protocol):
     """Days of the ledger as files."""
 
-    async def put(self, day: str, entries: AsyncIterator[Entry]) -> int:
+    async def put(self, day: str, entries: AsyncIterator[Row]) -> int:
         """Write the file of a UTC day anew; gives how many entries it has. Raises `StoreError`."""
 
 
 class LedgerReader(Protocol):
     """Entries, read back."""
 
-    def entries(self, day: str) -> AsyncIterator[Mapping[str, Any]]:
+    def entries(self, day: str) -> AsyncIterator[Row]:
         """Every entry of the UTC day `YYYY-MM-DD`, with the attributes of DESIGN section 8. Raises `StoreError`."""
 
 
@@ -188,6 +184,9 @@ class Telemetry(Protocol):
 
     def collected(self, told: Collected) -> None:
         """The collector has made a round."""
+
+    def drifted(self, day: str, drift_usd: Decimal, explained_usd: Decimal) -> None:
+        """A day of the ledger has been compared with the provider's bill."""
 
     def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
         """Entries could not be written to the ledger: they go to the log, whole, and are counted."""

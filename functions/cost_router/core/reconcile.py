@@ -7,18 +7,17 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cost_router.core import pricing
 from cost_router.core.catalogue import Catalogue, Model
 from cost_router.core.drift import ZERO, Drift, Line, Part
 from cost_router.core.errors import NoPrice, UnknownModel
-from cost_router.core.ledger import AMBIGUOUS
-from cost_router.core.ports import LedgerReader, ProviderBill
+from cost_router.core.ledger import AMBIGUOUS, usage_in
+from cost_router.core.ports import LedgerReader, ProviderBill, Row
 from cost_router.core.pricing import MILLION, Usage
 from cost_router.core.statement import BUCKETS, OTHER, Billed, Statement
 
-Row = Mapping[str, Any]  # an entry with the attributes that the ledger gives it
 Number = TypeVar("Number", int, Decimal)
 
 
@@ -66,7 +65,7 @@ def _line(
     sure = [entry for entry in entries if AMBIGUOUS not in entry["flags"]]
     unsure = [entry for entry in entries if AMBIGUOUS in entry["flags"]]
     booked = _cost(sure)
-    usages = [Usage(**{name: int(entry[name]) for name in BUCKETS.values()}) for entry in sure]
+    usages = [usage_in(entry) for entry in sure]
     split = _sums(_split(usage, model, key[1], day) for usage in usages)
     if split is not None:
         split[OTHER] = booked - sum(split.values(), ZERO)
@@ -106,7 +105,7 @@ def _split(usage: Usage, model: Model | None, processing: str, day: dt.date) -> 
     if model is None:
         return None
     try:
-        row = pricing.price_row(model, usage.prompt_tokens, on=day, processing=processing)
+        row = pricing.price_row(model, usage.prompt_tokens, on=day, processing=processing, speed=usage.speed)
     except NoPrice:
         return None
     return {bucket: tokens * getattr(row, bucket) / MILLION for bucket, tokens in _tokens(usage).items()}

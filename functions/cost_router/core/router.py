@@ -100,7 +100,7 @@ class Router:
         model = decision.choice.model
         record.model, record.tier, record.cause = model.id, decision.choice.tier, decision.choice.cause
         tokens = request.ask.estimated_tokens(model.tokenizer)
-        usage = pricing.Usage(input_tokens=tokens, output_tokens=request.max_tokens)
+        usage = pricing.expected(request.ask.terms, tokens, request.max_tokens)
         cost = pricing.cost(model, usage, on=self.clock.now().date())
         return Route(decision.choice, label, cost, tokens, trip.trail.bill)
 

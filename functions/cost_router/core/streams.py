@@ -5,7 +5,8 @@ What is entered when it ends, however it ends:
 - it broke before (cut, `error` event, no event in time, end without `message_stop`, the caller left), but
   `message_start` told the input: that input as told, and as output all of `max_tokens`, flagged `ambiguous`. Claude may
   have written, and bill, more than what arrived, but never more than that;
-- no tokens were told that can be booked: the upper bound of the whole call (decision 5), flagged `ambiguous`.
+- no tokens were told that can be booked, or the broken call may search the web, which adds input as it goes: the upper
+  bound of the whole call (decision 5), flagged `ambiguous`. So is one at a speed or place that has no price.
 A call that ends because whoever waited for it has gone is flagged `abandoned` too. The entry's tokens are those told,
 also where its cost is a bound. Nothing is ever entered at zero.
 """
@@ -17,7 +18,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from cost_router.core import ledger, pricing
-from cost_router.core.errors import UpstreamError
+from cost_router.core.errors import NoPrice, UpstreamError
 from cost_router.core.ports import Clock, Event, Stream
 from cost_router.core.pricing import Usage
 from cost_router.core.trip import Call, Trip, entry_of
@@ -94,18 +95,24 @@ class Live:
         flags: list[str] = []
         known: dict[str, Any] = {"usage": self.usage, "upstream_request_id": self.stream.request_id}
         abandoned = not self.whole and not self.failed
-        if self.final:
-            cost = pricing.cost(call.model, self.usage, on=on)
-            if call.baseline and not abandoned:
-                known["baseline_usd"] = pricing.cost(call.baseline, self.usage, on=on)
-        else:
+        cost, exact = self._cost()
+        if not exact:
             self.trip.record.ambiguous += 1
             flags.append(ledger.AMBIGUOUS)
-            cost = pricing.cost(call.model, self._most(), on=on) if self.told else self.bound
+        elif call.baseline and not abandoned:
+            known["baseline_usd"] = pricing.cost_elsewhere(call.baseline, self.usage, on=on)
         if abandoned:
             flags.append(ledger.ABANDONED)
         self.trip.trail.entries.append(entry_of(call, self.trip, self.at, cost, flags=tuple(flags), **known))
 
-    def _most(self) -> Usage:
-        """The input that was told, and the most output that there can be."""
-        return dataclasses.replace(self.usage, output_tokens=max(self.usage.output_tokens, self.call.max_tokens))
+    def _cost(self) -> tuple[Decimal, bool]:
+        """What the call cost, or may have cost at the most, and whether that is exact."""
+        most = dataclasses.replace(self.usage, output_tokens=max(self.usage.output_tokens, self.call.max_tokens))
+        try:
+            if self.final:
+                return pricing.cost(self.call.model, self.usage, on=self.at.date()), True
+            if self.told and not self.call.terms.web_searches:
+                return pricing.cost(self.call.model, most, on=self.at.date()), False
+        except NoPrice:
+            pass
+        return self.bound, False

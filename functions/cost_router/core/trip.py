@@ -15,6 +15,7 @@ from cost_router.core.ledger import Entry, Trail
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Record
 from cost_router.core.request import Request
+from cost_router.core.terms import Terms
 from cost_router.core.words import Label
 
 
@@ -30,11 +31,18 @@ class Call:
     purpose: str
     cause: str
     label: Label | None
+    terms: Terms = Terms()  # noqa: RUF009  frozen
     baseline: Model | None = None  # prices the same tokens for comparison; None when the call has no counterpart
 
     def bound(self, on: dt.date) -> Decimal:
         """The most that the call can cost on that day, in US dollars; raises `NoPrice`."""
-        return pricing.upper_bound(self.model, prompt_tokens=self.most_prompt_tokens, max_tokens=self.max_tokens, on=on)
+        return pricing.upper_bound(
+            self.model,
+            prompt_tokens=self.most_prompt_tokens,
+            max_tokens=self.max_tokens,
+            on=on,
+            terms=self.terms,
+        )
 
 
 @dataclass(slots=True)

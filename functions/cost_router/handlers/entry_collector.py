@@ -1,9 +1,13 @@
-"""The collector function as deployed: its schedules call it every minute and every hour."""
+"""The collector function as deployed: its schedules call it every minute, every hour and every day.
+
+`{"task": "day", "day": "2026-11-22"}` compares another day than yesterday.
+"""
 
 import asyncio
+import datetime as dt
 import os
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from cost_router.adapters.aws import Aws
 from cost_router.contract import Task
@@ -12,12 +16,21 @@ from cost_router.handlers.settings import CollectorSettings
 
 _collector = wiring.collector(CollectorSettings.read(os.environ), Aws())
 _loop = asyncio.new_event_loop()
-TASKS: Final = {Task.MINUTE: _collector.every_minute, Task.HOUR: _collector.every_hour}
 
 
 def handler(event: Mapping[str, Any], _context: object) -> None:
     """Do the task of the event; a failure fails the function, which an alarm watches."""
-    task = event.get("task")
-    if task not in TASKS:
-        raise ValueError(f"task {task!r}; accepted: {', '.join(TASKS)}")
-    _loop.run_until_complete(TASKS[task]())
+    _loop.run_until_complete(_task(event))
+
+
+def _task(event: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
+    match event.get("task"):
+        case Task.MINUTE:
+            return _collector.every_minute()
+        case Task.HOUR:
+            return _collector.every_hour()
+        case Task.DAY:
+            day = event.get("day")
+            return _collector.every_day(dt.date.fromisoformat(day) if day else None)
+        case task:
+            raise ValueError(f"task {task!r}; accepted: {Task.MINUTE}, {Task.HOUR}, {Task.DAY}")

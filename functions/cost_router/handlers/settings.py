@@ -115,6 +115,10 @@ class CollectorSettings:
     tenants_table: str
     results_bucket: str
     alerts_topic: str
+    admin_secret_arn: str  # empty: the ledger is not compared with the bill
+    bill_workspace_id: str | None
+    bill_api_key_id: str | None
+    upstream_url: str | None
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "CollectorSettings":
@@ -125,6 +129,10 @@ class CollectorSettings:
             tenants_table=_text(env, Env.TENANTS_TABLE),
             results_bucket=_text(env, Env.RESULTS_BUCKET),
             alerts_topic=_text(env, Env.ALERTS_TOPIC),
+            admin_secret_arn=env.get(Env.ADMIN_SECRET_ARN, ""),
+            bill_workspace_id=env.get(Env.BILL_WORKSPACE_ID) or None,
+            bill_api_key_id=env.get(Env.BILL_API_KEY_ID) or None,
+            upstream_url=env.get(Env.UPSTREAM_URL) or None,
         )
 
 

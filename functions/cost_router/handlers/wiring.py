@@ -10,8 +10,9 @@ from typing import Any, Final
 from cost_router.adapters.alerts import SnsAlerts
 from cost_router.adapters.attempts import DynamoAttempts
 from cost_router.adapters.aws import Aws
+from cost_router.adapters.bill import AnthropicBill
 from cost_router.adapters.claude import AnthropicClaude, ClientMaker
-from cost_router.adapters.clients import KeyedClient, SignedClient
+from cost_router.adapters.clients import NO_ADMIN_KEY, KeyedClient, SignedClient
 from cost_router.adapters.exports import S3Exports
 from cost_router.adapters.labels import DynamoLabels
 from cost_router.adapters.ledger import DynamoLedger
@@ -63,7 +64,7 @@ def outside(settings: Settings, aws: Aws) -> Outside:
 
 def router(settings: Settings, out: Outside) -> Router:
     """The router over an outside, real or not."""
-    catalogue = Catalogue(data("catalogue.json"))
+    catalogue = Catalogue(data("catalogue.json"), data("discounts.json", missing={}))
     lineup = catalogue.lineup(settings.lineup, data("lineups.json"))
     caller = Caller(out.claude, out.ledger, out.clock, out.chance, out.telemetry, settings.without_store)
     labeller = Labeller(
@@ -117,13 +118,20 @@ def collector(settings: CollectorSettings, aws: Aws) -> Collector:
     return Collector(
         ledger=ledger,
         reservations=ledger,
-        entries=ledger,
+        ledger_reader=ledger,
         policies=DynamoTenants(aws, settings.tenants_table, clock),
         alerts=SnsAlerts(aws, settings.ledger_table, settings.alerts_topic, f"claude-cost-router-{settings.stage}"),
         exports=S3Exports(aws, settings.results_bucket),
         clock=clock,
         telemetry=PowertoolsTelemetry.make(settings.stage),
+        catalogue=Catalogue(data("catalogue.json")),
+        bill=_bill(settings, aws, clock) if settings.admin_secret_arn else None,
     )
+
+
+def _bill(settings: CollectorSettings, aws: Aws, clock: Clock) -> AnthropicBill:
+    client = KeyedClient(aws, settings.admin_secret_arn, settings.upstream_url, clock, NO_ADMIN_KEY)
+    return AnthropicBill(client, settings.bill_workspace_id, settings.bill_api_key_id)
 
 
 def queue(settings: BatchSettings, aws: Aws) -> SqsQueue:

@@ -29,6 +29,8 @@ class Model:
     prefill: bool = False  # takes an assistant message as the last one
     forced_tool_use: bool = True  # takes tool_choice "any" and "tool"
     system_role: bool = True  # takes role "system" inside `messages`
+    fast: str | None = None  # takes `speed: fast`: "plain", or "beta" with the header that its preview asks for
+    geographies: bool = True  # takes `inference_geo`
     quiet_up_to_high: bool = False  # refuses "disabled" and "between_tools" at efforts xhigh and max
 
     @property
@@ -48,11 +50,11 @@ _ROWS = (
     ),
     Model(
         id="claude-opus-5-5", display_name="Claude Opus 5.5", line="opus", snapshot="20260922", cache_minimum=512,
-        thinking=frozenset({"adaptive"}), forced_tool_use=False,
+        thinking=frozenset({"adaptive"}), forced_tool_use=False, fast="plain",
     ),
     Model(
         id="claude-opus-5", display_name="Claude Opus 5", line="opus", snapshot="20260724", cache_minimum=512,
-        thinking=ADAPTIVE, quiet_up_to_high=True,
+        thinking=ADAPTIVE, quiet_up_to_high=True, fast="beta",
     ),
     Model(
         id="claude-sonnet-5", display_name="Claude Sonnet 5", line="sonnet", snapshot="20260630", cache_minimum=1_024,
@@ -60,7 +62,7 @@ _ROWS = (
     ),
     Model(
         id="claude-opus-4-8", display_name="Claude Opus 4.8", line="opus", snapshot="20260528", cache_minimum=1_024,
-        thinking=ADAPTIVE,
+        thinking=ADAPTIVE, fast="beta",
     ),
     Model(
         id="claude-opus-4-7", display_name="Claude Opus 4.7", line="opus", snapshot="20260416", cache_minimum=2_048,
@@ -77,17 +79,17 @@ _ROWS = (
     Model(
         id="claude-opus-4-5", display_name="Claude Opus 4.5", line="opus", snapshot="20251101", cache_minimum=4_096,
         thinking=MANUAL, context_window=200_000, max_output_tokens=64_000, newer_tokenizer=False, sampling=True,
-        prefill=True, system_role=False,
+        prefill=True, system_role=False, geographies=False,
     ),
     Model(
         id="claude-sonnet-4-5", display_name="Claude Sonnet 4.5", line="sonnet", snapshot="20250929",
         cache_minimum=1_024, thinking=MANUAL, context_window=200_000, max_output_tokens=64_000, newer_tokenizer=False,
-        sampling=True, prefill=True, system_role=False,
+        sampling=True, prefill=True, system_role=False, geographies=False,
     ),
     Model(
         id="claude-haiku-4-5", display_name="Claude Haiku 4.5", line="haiku", snapshot="20251001", cache_minimum=4_096,
         thinking=MANUAL, context_window=200_000, max_output_tokens=64_000, newer_tokenizer=False, sampling=True,
-        prefill=True, system_role=False,
+        prefill=True, system_role=False, geographies=False,
     ),
 )  # fmt: skip
 

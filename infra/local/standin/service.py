@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.standin import answers, fitness, labels, tokens
+from infra.local.standin import answers, fitness, labels, terms, tokens
 from infra.local.standin.caching import PromptCache
 from infra.local.standin.errors import ApiError
 from infra.local.standin.faults import Fault
@@ -76,7 +76,9 @@ class StandIn:
         self.limiter.check(model.id, plan.limited, now)
         label = self._label(body) if purpose == "classifier" else None
         answer = answers.compose(body, model, label=label, ids=self.ids)
-        usage = plan.usage(answer.output_tokens)
+        searched = terms.search(body, self.ids)
+        usage = plan.usage(answer.output_tokens + searched.output_tokens) | terms.usage(body, searched)
+        usage["input_tokens"] += searched.input_tokens
         self.cache.commit(plan, now)
         self.limiter.charge(model.id, plan.limited, answer.output_tokens, now)
         if fault:
@@ -86,7 +88,7 @@ class StandIn:
         return Outcome(
             delay,
             kind,
-            self._message(model, answer, usage),
+            self._message(model, answer, usage, searched.blocks),
             _stream_error(fault),
             self.limiter.headers(model.id, now),
             fault.after if fault else None,
@@ -95,13 +97,15 @@ class StandIn:
     def _label(self, body: dict[str, Any]) -> str:
         return self.script.labels.pop(0) if self.script.labels else labels.label_of(body)
 
-    def _message(self, model: Model, answer: answers.Answer, usage: dict[str, Any]) -> dict[str, Any]:
+    def _message(
+        self, model: Model, answer: answers.Answer, usage: dict[str, Any], before: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         return {
             "id": self.ids("msg"),
             "type": "message",
             "role": "assistant",
             "model": model.id,
-            "content": answer.content,
+            "content": [*before, *answer.content],
             "stop_reason": answer.stop_reason,
             "stop_sequence": answer.stop_sequence,
             "stop_details": None,

@@ -39,13 +39,17 @@ def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     end: dict[str, Any] = {"type": "message_delta", "delta": delta}
     if usage:
         names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
-        end["usage"] = {name: usage[name] for name in names}
+        end["usage"] = {name: usage[name] for name in (*names, "server_tool_use") if name in usage}
     yield end
     yield {"type": "message_stop"}
 
 
 def _block(index: int, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if block["type"] == "tool_use":
+    if block["type"] == "web_search_tool_result":  # whole at once, as on the API
+        yield {"type": "content_block_start", "index": index, "content_block": block}
+        yield {"type": "content_block_stop", "index": index}
+        return
+    if block["type"] in {"tool_use", "server_tool_use"}:
         empty, kind, field, text = block | {"input": {}}, "input_json_delta", "partial_json", json.dumps(block["input"])
     elif block["type"] == "thinking":
         empty, kind, field = block | {"thinking": "", "signature": ""}, "thinking_delta", "thinking"

@@ -7,7 +7,7 @@ the chosen model refuses is in `fitness.py`. Not checked: that every `tool_use` 
 from collections.abc import Callable
 from typing import Any, Final
 
-from infra.local.standin import content, fitness
+from infra.local.standin import content, fitness, terms
 from infra.local.standin.errors import ApiError, invalid
 from infra.local.standin.models import Model, find
 
@@ -91,6 +91,7 @@ def check(
     if model is None:
         raise ApiError(404, f"model: {body['model']}")
     fitness.check(body, model, switches)
+    terms.check(body, model, beta)
     return body, model
 
 

@@ -15,7 +15,7 @@ import pytest
 from anthropic import _exceptions
 
 from cost_router.adapters.claude import AnthropicClaude
-from cost_router.adapters.claude_replies import FINAL_CODES, upstream_error
+from cost_router.adapters.claude_replies import FINAL_CODES, read_usage, upstream_error
 from cost_router.core.errors import Failure, InvalidRequest, NotConfigured, UpstreamError
 from cost_router.core.ports import Reply
 from cost_router.core.pricing import Usage
@@ -340,3 +340,36 @@ def test_errors_do_not_quote_the_request(claude_api: Upstream, caplog: pytest.Lo
     claude_api.reply = refusal(400, "invalid_request_error")
     error = failure(claude_api.url)
     assert "Grüße" not in str(error) + repr(error) + caplog.text
+
+
+TOKENS = {"input_tokens": 7, "output_tokens": 3}
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "expected"),
+    [
+        ({}, {}, ("standard", "global", 0)),
+        ({"speed": "fast", "inference_geo": "us"}, {}, ("fast", "us", 0)),
+        ({}, {"speed": "fast", "inference_geo": "us"}, ("fast", "us", 0)),
+        ({"speed": "standard", "inference_geo": "global"}, {"speed": "fast"}, ("standard", "global", 0)),
+        ({"speed": None, "inference_geo": None}, {"speed": None}, ("standard", "global", 0)),
+        ({"inference_geo": "not_available"}, {}, ("standard", "global", 0)),
+        ({"speed": "warp", "inference_geo": "eu"}, {}, ("warp", "eu", 0)),
+        ({"server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1}}, {}, ("standard", "global", 2)),
+        ({"server_tool_use": None}, {}, ("standard", "global", 0)),
+    ],
+)
+def test_speed_place_and_searches_are_those_of_the_answer_else_of_the_request(
+    told: dict[str, Any], asked: dict[str, Any], expected: tuple[str, str, int]
+) -> None:
+    found = read_usage(TOKENS | told, asked)
+    assert (found.speed, found.inference_geo, found.web_search_requests) == expected
+
+
+def test_a_number_of_searches_that_is_none_cannot_be_booked() -> None:
+    with pytest.raises(ValueError, match="-1 is not a number"):
+        read_usage(TOKENS | {"server_tool_use": {"web_search_requests": -1}})
+
+
+def test_the_request_is_what_an_answer_without_a_speed_falls_back_on(claude_api: Upstream) -> None:
+    assert send(claude_api.url, BODY | {"speed": "fast"}).usage.speed == "fast"

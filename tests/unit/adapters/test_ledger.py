@@ -262,6 +262,15 @@ def test_nothing_to_say_is_left_out_of_the_item(aws: Aws) -> None:
     assert set(row(ENTRY)) - set(item) == {"label", "upstream_request_id"}
 
 
+def test_speed_place_and_searches_are_written_when_they_are_not_as_usual(aws: Aws) -> None:
+    booked = ledger(aws)
+    unusual = dataclasses.replace(ENTRY.usage, speed="fast", inference_geo="us", web_search_requests=2)
+    run(booked.book([dataclasses.replace(ENTRY, usage=unusual)], []))
+    (item,) = items(booked, "entries#2026-11-23").values()
+    assert (item["speed"], item["inference_geo"], item["web_search_requests"]) == ("fast", "us", 2)
+    assert {"speed", "inference_geo", "web_search_requests"}.isdisjoint(row(ENTRY))
+
+
 # --- budgets
 
 LAST_DOLLAR = Scope("account", Decimal(1))

@@ -76,6 +76,7 @@ def test_the_metrics_emitted_are_exactly_those_of_the_contract(capsys: pytest.Ca
         telemetry.done(record(kind="job", outcome=outcome))
     telemetry.unbooked([ENTRY], StoreError("dynamodb: down"))
     telemetry.collected(Collected(Decimal(1), Decimal(2), swept=3, steps=4))
+    telemetry.drifted("2026-11-23", Decimal("0.5"), Decimal(0))
     _, emf = lines(capsys)
     assert set().union(*map(metrics, emf)) == contract()
 
@@ -83,7 +84,7 @@ def test_the_metrics_emitted_are_exactly_those_of_the_contract(capsys: pytest.Ca
 def test_the_values_of_one_request(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry = make()
     telemetry.done(record(**FULL))
-    _, (whole, by_tier) = lines(capsys)
+    _, (whole, by_model) = lines(capsys)
     assert metrics(whole) == {
         "Requests": 1.0,
         "SpendUSD": 0.000031,
@@ -100,9 +101,9 @@ def test_the_values_of_one_request(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert dimensions(whole) == {"service"}
     assert whole["service"] == f"cost-router-{telemetry.stage}"
-    assert set(metrics(by_tier)) == {"Requests", "SpendUSD"}
-    assert dimensions(by_tier) == {"service", "tier"}
-    assert by_tier["tier"] == "haiku"
+    assert metrics(by_model) == {"Requests": 1.0, "SpendUSD": 0.000031}
+    assert dimensions(by_model) == {"service", "model"}
+    assert by_model["model"] == "claude-haiku-5-5"
 
 
 def test_a_round_of_the_collector_tells_its_gauges_and_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,20 +134,34 @@ def test_a_job_put_back_is_no_request_yet_but_its_spend_counts(
 ) -> None:
     telemetry = make()
     telemetry.done(record(**FULL, kind="job", outcome=outcome))
-    _, (whole,) = lines(capsys)
+    _, (whole, by_model) = lines(capsys)
     assert {"Requests", "RequestLatency"}.isdisjoint(metrics(whole))
     assert metrics(whole)["SpendUSD"] == 0.000031
+    assert metrics(by_model) == {"SpendUSD": 0.000031}
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "sets"), [("request", 499, 2), ("request", 500, 1), ("route", 200, 1), ("job", 200, 2)]
+    ("kind", "status", "names"),
+    [
+        ("request", 499, {"Requests", "SpendUSD"}),
+        ("request", 500, {"SpendUSD"}),
+        ("job", 200, {"Requests", "SpendUSD"}),
+        ("route", 200, set()),
+    ],
 )
-def test_only_what_a_tier_answered_is_told_by_tier(
-    kind: str, status: int, sets: int, capsys: pytest.CaptureFixture[str]
+def test_requests_by_model_are_those_it_answered_and_spend_by_model_is_all_that_was_paid(
+    kind: str, status: int, names: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     telemetry = make()
     telemetry.done(record(**FULL, kind=kind, status=status))
-    assert len(lines(capsys)[1]) == sets
+    _, (_, *by_model) = lines(capsys)
+    assert set().union(*map(metrics, by_model)) == names
+
+
+def test_a_failure_that_cost_nothing_is_not_told_by_model(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = make()
+    telemetry.done(record(model="claude-haiku-5-5", status=500))
+    assert len(lines(capsys)[1]) == 1
 
 
 @pytest.mark.parametrize(("status", "counted"), [(499, False), (500, True), (529, True)])

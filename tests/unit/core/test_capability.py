@@ -45,10 +45,14 @@ def test_a_model_that_cannot_see_is_unable(kind: str, rule: str) -> None:
     ("field", "value", "fine"),
     [
         ("speed", "standard", True),
-        ("speed", "fast", False),
+        ("speed", "fast", True),
+        ("speed", "turbo", False),
         ("speed", 1, False),
         ("speed", None, True),
-        ("inference_geo", "us", False),
+        ("inference_geo", "us", True),
+        ("inference_geo", "global", True),
+        ("inference_geo", "eu", False),
+        ("inference_geo", ["us"], False),
         ("container", {"skills": []}, False),
         ("billing_policy", {"type": "x"}, False),
         ("compaction", {"type": "auto"}, False),
@@ -64,6 +68,13 @@ def test_a_model_that_cannot_see_is_unable(kind: str, rule: str) -> None:
         ("tools", [{"type": None, "name": "a"}], True),
         ("tools", [{"type": "bash_20250124", "name": "bash"}], True),
         ("tools", [{"type": "web_search_20250305", "name": "web_search"}], False),
+        ("tools", [{"type": "web_search_20250305", "name": "web_search", "max_uses": 0}], False),
+        ("tools", [{"type": "web_search_20250305", "name": "web_search", "max_uses": True}], False),
+        ("tools", [{"type": "web_search_20250305", "name": "web_search", "max_uses": 1}], True),
+        ("tools", [{"type": "web_search_20260209", "name": "web_search", "max_uses": 1}], True),
+        ("tools", [{"type": "web_search_20270101", "name": "web_search", "max_uses": 1}], False),
+        ("tools", [{"type": "code_execution_20260120", "name": "code_execution"}], False),
+        ("tools", [{"type": "web_fetch_20260209", "name": "web_fetch", "max_uses": 1}], False),
         ("tools", [{"type": ["bash_"], "name": "a"}], False),
     ],
 )
@@ -73,6 +84,30 @@ def test_fields_that_change_the_bill_are_refused_by_name(field: str, value: obje
         return
     with pytest.raises(InvalidRequest, match=rf"^{field}"):
         check_billing_fields({field: value})
+
+
+def test_a_search_without_a_limit_is_refused_with_what_is_accepted() -> None:
+    tools = [{"name": "a"}, {"type": "web_search_20250305", "name": "web_search"}]
+    says = r"^tools\.1\.max_uses: None; accepted: a whole number of at least 1"
+    with pytest.raises(InvalidRequest, match=says):
+        check_billing_fields({"tools": tools})
+
+
+@pytest.mark.parametrize(
+    ("fields", "able"),
+    [
+        ({}, {"claude-haiku-4-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-4-7"}),
+        ({"speed": "standard"}, {"claude-haiku-4-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-4-7"}),
+        ({"speed": "fast"}, {"claude-opus-5-5"}),
+        ({"inference_geo": "us"}, {"claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-4-7"}),
+        ({"inference_geo": "global"}, {"claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-4-7"}),
+    ],
+)
+def test_speed_and_geography_are_served_where_they_have_a_price(fields: dict[str, str], able: set[str]) -> None:
+    models = [model(name) for name in ("claude-haiku-4-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-4-7")]
+    unfit = unable(models, read_ask(message_body(**fields)), 1)
+    assert {found.id for found in models} - unfit.keys() == able
+    assert set(unfit.values()) <= {"speed", "inference-geo"}
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,15 @@ from decimal import Decimal
 
 import pytest
 
+from cost_router.adapters.ledger_items import row
 from cost_router.core.budget import Alert, Limits, Period, Scope, Standing, alerts
 from cost_router.core.calls import LEASE_MARGIN
 from cost_router.core.collecting import Collector
 from cost_router.core.errors import StoreError
-from cost_router.core.ledger import Entry
-from tests.builders import NOW, MemoryLedger, World, record, run
+from cost_router.core.ports import Row
+from cost_router.core.pricing import Usage
+from cost_router.core.statement import Billed, Statement
+from tests.builders import NOW, MemoryLedger, World, catalogue, record, run
 
 SECOND = dt.timedelta(seconds=1)
 
@@ -49,35 +52,51 @@ class Shelf:
 
     days: dict[str, list[str]] = field(default_factory=dict)
 
-    async def put(self, day: str, entries: AsyncIterator[Entry]) -> int:
-        self.days[day] = [entry.entry_id async for entry in entries]
+    async def put(self, day: str, entries: AsyncIterator[Row]) -> int:
+        self.days[day] = [entry["entry_id"] async for entry in entries]
         return len(self.days[day])
+
+
+@dataclass
+class Bill:
+    """The provider's bill of any day: haiku, at what it came to."""
+
+    usd: Decimal | None
+    refreshed_at: dt.datetime | None = None
+    asked: list[dt.date] = field(default_factory=list)
+
+    async def statement(self, day: dt.date) -> Statement:
+        self.asked.append(day)
+        usd = None if self.usd is None else {"input": self.usd}
+        return Statement((Billed("claude-haiku-5-5", "realtime", Usage(), usd),), self.refreshed_at)
 
 
 @dataclass
 class Reader:
     ledger: MemoryLedger
 
-    async def of(self, day: str) -> AsyncIterator[Entry]:
+    async def entries(self, day: str) -> AsyncIterator[Row]:
         for entry in self.ledger.entries:
             if entry.day == day:
-                yield entry
+                yield row(entry)
 
 
 class Round:
     """A collector over a world's ledger."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.policies, self.post, self.shelf = world, Policies(), Post(), Shelf()
+    def __init__(self, world: World, bill: "Bill | None" = None) -> None:
+        self.world, self.policies, self.post, self.shelf, self.bill = world, Policies(), Post(), Shelf(), bill
         self.collector = Collector(
             ledger=world.ledger,
             reservations=world.ledger,
-            entries=Reader(world.ledger),
+            ledger_reader=Reader(world.ledger),
             policies=self.policies,
             alerts=self.post,
             exports=self.shelf,
             clock=world.clock,
             telemetry=world.telemetry,
+            catalogue=catalogue(),
+            bill=self.bill,
         )
 
     def minute(self) -> None:
@@ -192,3 +211,40 @@ def test_every_hour_today_is_exported_and_yesterday_while_its_entries_may_still_
     run(collecting.collector.every_hour())
     assert list(collecting.shelf.days) == days
     assert collecting.shelf.days.get("2026-11-23", ["req_1#0"]) == ["req_1#0"]
+
+
+def booked(world: World) -> Decimal:
+    run(world.router.answer(world.request(model="haiku"), record()))
+    spent = sum((entry.cost_usd for entry in world.ledger.entries), Decimal(0))
+    world.clock.at += dt.timedelta(days=1)
+    return spent
+
+
+def test_every_day_yesterday_is_compared_with_the_bill_and_the_drift_is_told() -> None:
+    world = World()
+    bill = Bill(booked(world) + Decimal("0.5"))
+    run(Round(world, bill).collector.every_day())
+    assert bill.asked == [dt.date(2026, 11, 23)]
+    assert world.telemetry.drifts == [("2026-11-23", Decimal("0.5"), Decimal(0))]
+
+
+def test_a_bill_that_is_not_complete_yet_is_no_drift() -> None:
+    world = World()
+    bill = Bill(booked(world), refreshed_at=dt.datetime(2026, 11, 23, 23, 59, tzinfo=dt.UTC))
+    run(Round(world, bill).collector.every_day())
+    assert world.telemetry.drifts == []
+    assert world.telemetry.notes == [("bill_not_complete", {"day": "2026-11-23"})]
+
+
+def test_a_bill_without_dollars_fails_the_round_instead_of_telling_a_drift_of_zero() -> None:
+    world = World()
+    booked(world)
+    with pytest.raises(StoreError, match="the bill of 2026-11-23 has calls without dollars: claude-haiku-5-5"):
+        run(Round(world, Bill(None)).collector.every_day())
+    assert world.telemetry.drifts == []
+
+
+def test_without_a_key_for_the_bill_nothing_is_compared() -> None:
+    world = World()
+    run(Round(world).collector.every_day())
+    assert (world.telemetry.drifts, world.telemetry.notes) == ([], [])

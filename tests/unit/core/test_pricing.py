@@ -1,5 +1,6 @@
 """Dollars for tokens: literals, boundary pairs, and genai-prices itself as the referee."""
 
+import dataclasses
 import datetime as dt
 import random
 from decimal import Decimal
@@ -8,8 +9,10 @@ import pytest
 from genai_prices import Usage as TheirUsage
 from genai_prices import calc_price
 
+from cost_router.core.catalogue import Model
 from cost_router.core.errors import NoPrice
-from cost_router.core.pricing import BATCH, REALTIME, Usage, cost, dollars, upper_bound
+from cost_router.core.pricing import BATCH, REALTIME, Usage, cost, cost_elsewhere, dollars, upper_bound
+from cost_router.core.terms import Terms
 from tests.builders import catalogue, model
 
 DAY = dt.date(2026, 11, 23)
@@ -127,9 +130,136 @@ def test_no_usage_within_the_bound_costs_more_than_the_bound(name: str) -> None:
         assert bound >= cost(model(name), usage, on=DAY)
 
 
-def test_the_bound_is_a_one_hour_cache_write_of_the_whole_prompt() -> None:
-    bound = upper_bound(model("claude-opus-5-5"), prompt_tokens=1_000_000, max_tokens=32_000, on=DAY)
-    assert bound == Decimal("8.64")
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        (Terms(inference_geo="global"), "8.64"),
+        (Terms(inference_geo="us"), "9.504"),
+        (Terms(), "9.504"),  # the workspace's default is not known: the dearest
+        (Terms(speed="fast", inference_geo="global"), "17.28"),
+        (Terms(speed="fast"), "19.008"),
+        (Terms(inference_geo="global", web_searches=5), "14.45"),  # ten samplings' output, and $10 per 1,000 searches
+        (Terms(speed="fast", inference_geo="us", web_searches=1), "31.69"),
+    ],
+)
+def test_the_bound_is_a_one_hour_cache_write_of_the_whole_prompt_on_the_requests_terms(
+    terms: Terms, expected: str
+) -> None:
+    bound = upper_bound(model("claude-opus-5-5"), prompt_tokens=1_000_000, max_tokens=32_000, on=DAY, terms=terms)
+    assert bound == Decimal(expected)
+
+
+def test_a_bound_without_a_price_is_refused() -> None:
+    with pytest.raises(NoPrice, match="no realtime, fast price for claude-haiku-5-5"):
+        upper_bound(model("claude-haiku-5-5"), prompt_tokens=1, max_tokens=1, on=DAY, terms=Terms(speed="fast"))
+
+
+# --- speed, geography, searches
+
+FAST_MODELS = ("claude-opus-5-5", "claude-opus-5", "claude-opus-4-8")
+ALL_KINDS = Usage(1_000_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("claude-opus-5-5", {}, "37.2"),
+        ("claude-opus-5-5", {"speed": "fast"}, "74.4"),
+        ("claude-opus-5-5", {"inference_geo": "us"}, "40.92"),
+        ("claude-opus-5-5", {"speed": "fast", "inference_geo": "us"}, "81.84"),
+        ("claude-opus-5-5", {"web_search_requests": 1}, "37.21"),
+        ("claude-opus-5-5", {"inference_geo": "us", "web_search_requests": 1_000}, "50.92"),  # searches at list price
+        ("claude-opus-5", {"speed": "fast"}, "93.5"),
+        ("claude-haiku-5-5", {"inference_geo": "us"}, "5.1425"),  # on top of the long-context step
+    ],
+)
+def test_speed_geography_and_searches_have_their_prices(name: str, changes: dict[str, object], expected: str) -> None:
+    usage = dataclasses.replace(ALL_KINDS, **changes)  # type: ignore[arg-type]
+    assert cost(model(name), usage, on=DAY) == Decimal(expected)
+
+
+def test_a_batch_is_half_of_a_geographys_price_and_pays_its_searches_in_full() -> None:
+    usage = dataclasses.replace(ALL_KINDS, inference_geo="us", web_search_requests=100)
+    assert cost(model("claude-opus-5-5"), usage, on=DAY, processing=BATCH) == Decimal("21.46")
+
+
+def stepped() -> Model:
+    """Opus 5.5 as if its fast rows, too, had a step at 100,000 tokens, at five times the price."""
+    found = model("claude-opus-5-5")
+    fast = next(row for row in found.prices if row.speed == "fast")
+    over = dataclasses.replace(fast, over_prompt_tokens=100_000, input=fast.input * 5, output=fast.output * 5)
+    return dataclasses.replace(found, prices=(*found.prices, over))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "speed", "place", "expected"),
+    [
+        (100_000, "fast", "global", "0.8"),
+        (100_001, "fast", "global", "4.00004"),
+        (100_000, "fast", "us", "0.88"),
+        (100_001, "fast", "us", "4.400044"),
+        (100_001, "standard", "us", "0.4400044"),  # the step is the fast rows' only
+    ],
+)
+def test_the_step_is_that_of_the_speeds_own_rows(tokens: int, speed: str, place: str, expected: str) -> None:
+    usage = Usage(input_tokens=tokens, speed=speed, inference_geo=place)
+    assert cost(stepped(), usage, on=DAY) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "usage", "processing", "says"),
+    [
+        ("claude-sonnet-5-5", Usage(1, speed="fast"), REALTIME, "no realtime, fast price for claude-sonnet-5-5"),
+        ("claude-opus-5-5", Usage(1, speed="fast"), BATCH, "no batch, fast price for claude-opus-5-5"),
+        ("claude-opus-5-5", Usage(1, speed="warp"), REALTIME, "no realtime, warp price"),
+        ("claude-opus-5-5", Usage(1, inference_geo="eu"), REALTIME, "inference_geo 'eu'"),
+        ("claude-haiku-4-5", Usage(1, inference_geo="us"), REALTIME, "inference_geo 'us'"),
+    ],
+)
+def test_what_has_no_known_price_is_never_free(name: str, usage: Usage, processing: str, says: str) -> None:
+    with pytest.raises(NoPrice, match=says):
+        cost(model(name), usage, on=DAY, processing=processing)
+
+
+def test_a_search_without_a_price_is_never_free() -> None:
+    rows = tuple(dataclasses.replace(row, web_search=None) for row in model("claude-opus-5-5").prices)
+    unpriced = dataclasses.replace(model("claude-opus-5-5"), prices=rows)
+    with pytest.raises(NoPrice, match="no price for a web search with claude-opus-5-5"):
+        cost(unpriced, Usage(1, web_search_requests=1), on=DAY)
+
+
+def test_elsewhere_a_speed_or_place_that_is_not_offered_is_the_standard_one() -> None:
+    usage = Usage(input_tokens=1_000_000, speed="fast", inference_geo="us", web_search_requests=1)
+    assert cost_elsewhere(model("claude-opus-5-5"), usage, on=DAY) == Decimal("8.81")
+    assert cost_elsewhere(model("claude-sonnet-5-5"), usage, on=DAY) == Decimal("2.21")
+    assert cost_elsewhere(model("claude-haiku-4-5"), usage, on=DAY) == Decimal("1.01")
+
+
+@pytest.mark.parametrize("name", FAST_MODELS)
+def test_the_referee_agrees_on_fast_answers_with_searches(name: str) -> None:
+    for usage in usages(SEED + 2, 20):
+        fast = dataclasses.replace(usage, speed="fast", web_search_requests=usage.output_tokens % 7)
+        theirs = calc_price(
+            TheirUsage(
+                input_tokens=fast.prompt_tokens,
+                cache_read_tokens=fast.cache_read_input_tokens,
+                cache_write_tokens=fast.cache_creation_5m_input_tokens + fast.cache_creation_1h_input_tokens,
+                cache_write_1h_tokens=fast.cache_creation_1h_input_tokens,
+                output_tokens=fast.output_tokens,
+                web_searches=fast.web_search_requests,
+            ),
+            name,
+            provider_id="anthropic",
+            genai_request_timestamp=dt.datetime.combine(DAY, dt.time(12), dt.UTC),
+            price_context={"speed": "fast"},
+        )
+        assert cost(model(name), fast, on=DAY) == theirs.total_price, fast
+
+
+def test_only_the_models_that_genai_prices_has_a_fast_price_for_have_one() -> None:
+    assert {name for name in catalogue().ids if any(row.speed == "fast" for row in model(name).prices)} == {
+        *FAST_MODELS
+    }
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,8 @@ EXACT, INPUT_AND_MOST_OUTPUT = Decimal("0.006"), Decimal("0.008")  # of 200 max_
 SOME_OUTPUT = event("message_delta", dataclasses.replace(USAGE, output_tokens=40))
 
 
-def asking(world: World, model: str = "opus", **changes: object) -> Request:
-    return world.request(**{"model": model, "max_tokens": 200, "stream": True, **changes})
+def asking(world: World, **changes: Any) -> Request:
+    return world.request(**{"model": "opus", "max_tokens": 200, "stream": True, **changes})
 
 
 async def read(answer: StreamedAnswer) -> list[Event]:
@@ -35,14 +36,14 @@ async def read(answer: StreamedAnswer) -> list[Event]:
     return found
 
 
-def served(world: World, **changes: object) -> list[Event]:
+def served(world: World, **changes: Any) -> list[Event]:
     async def go() -> list[Event]:
         return await read(await world.router.answer_stream(asking(world, **changes), record()))
 
     return run(go())
 
 
-def broken(world: World, **changes: object) -> Exception:
+def broken(world: World, **changes: Any) -> Exception:
     with pytest.raises((UpstreamError, DeadlinePassed)) as raised:
         served(world, **changes)
     return raised.value
@@ -137,6 +138,21 @@ def test_without_any_usage_the_whole_bound_is_booked(steps: list[object]) -> Non
     assert entry.flags == ("ambiguous",)
 
 
+def test_a_broken_call_that_may_search_the_web_is_booked_at_its_whole_bound() -> None:
+    """Searches add input as they go, so what `message_start` told is not all."""
+    world = World(script=[[START, TEXT, CUT]])
+    broken(world, tools=[{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}])
+    (entry,) = world.ledger.entries
+    assert (entry.cost_usd, entry.flags) == (world.ledger.reserved[0].amount_usd, ("ambiguous",))
+
+
+def test_a_whole_answer_at_a_speed_without_a_price_is_booked_at_its_bound() -> None:
+    world = World(script=[streamed_steps(dataclasses.replace(USAGE, speed="hasty"))])
+    served(world)
+    (entry,) = world.ledger.entries
+    assert (entry.cost_usd, entry.flags) == (world.ledger.reserved[0].amount_usd, ("ambiguous",))
+
+
 def test_a_whole_answer_without_usage_is_passed_on_and_booked_at_its_bound() -> None:
     steps = [event("message_start"), TEXT, event("message_delta"), event("message_stop")]
     world = World(script=[list(steps)])
@@ -222,7 +238,7 @@ def test_being_cancelled_while_booking_does_not_lose_the_booking(after: int) -> 
 # --- before the first content
 
 
-BEFORE_CONTENT = {
+BEFORE_CONTENT: dict[str, list[object]] = {
     "overloaded": [limited(529)] * 2,
     "server": [failing()] * 2,
     "cut": [CUT] * 2,

@@ -93,7 +93,8 @@ BODIES: Final = [
     Bad("system a number", raw(system=5), "system: it is a number"),
     Bad("tools an object", raw(tools={}), "tools: it is an object"),
     Bad("a tool a string", raw(tools=["bash"]), "tools.0: it is a string"),
-    Bad("a tool that is billed apart", raw(tools=[{"type": "web_search_20250305"}]), "tools.0.type"),
+    Bad("a tool that is billed apart", raw(tools=[{"type": "code_execution_20260120"}]), "tools.0.type"),
+    Bad("searches without a limit", raw(tools=[{"type": "web_search_20250305"}]), "tools.0.max_uses: None"),
     Bad("metadata a list", raw(metadata=[]), "metadata: it is a list"),
     Bad("stop_sequences a string", raw(stop_sequences="x"), "stop_sequences: it is a string"),
     Bad("thinking a string", raw(thinking="off"), "thinking: it is a string"),
@@ -107,6 +108,7 @@ BODIES: Final = [
     Bad("no content blocks", replaced('"hello"', "[]"), "messages.0: user messages must have non-empty content"),
     Bad("a null block", replaced('"hello"', "[null]"), "messages.0.content.0: it is missing or null"),
     Bad("prefill", replaced('"user"', '"assistant"'), "prefill"),
-    Bad("speed fast", raw(speed="fast"), "speed"),
+    Bad("an unknown speed", raw(speed="warp"), "speed: no price is known for 'warp'; accepted: standard, fast"),
+    Bad("an unknown place", raw(inference_geo="eu"), "inference_geo: no price is known for 'eu'; accepted: global, us"),
     Bad("over the limit", raw(text="x" * 1_000_000), "body: more than 1000000 bytes", "request_too_large", 413),
 ]

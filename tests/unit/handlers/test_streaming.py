@@ -279,8 +279,8 @@ def test_what_is_in_mid_air_when_the_server_ends_is_booked() -> None:
         async def tell(message: Any) -> None:
             told.append(message["type"])
 
-        living = asyncio.create_task(app({"type": "lifespan", "app": app}, life.get, tell))  # type: ignore[arg-type]
-        request = asyncio.create_task(app(scope, inbox.get, send))  # type: ignore[arg-type]
+        living = asyncio.create_task(app({"type": "lifespan", "app": app}, life.get, tell))
+        request = asyncio.create_task(app(scope, inbox.get, send))
         await begun.wait()
         request.cancel()  # as uvicorn does when its graceful timeout is over, before it ends the lifespan
         life.put_nowait({"type": "lifespan.shutdown"})

@@ -1,9 +1,10 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from infra.operate.report import BadReport, totals
-from infra.operate.what_if import against, baseline_notes, named_lineup, with_lineup
+from infra.operate.what_if import against, baseline_notes, named_lineup, price_notes, with_lineup
 from tests.unit.operate.entries import ambiguous, classifier, entry
 
 CURRENT, ARTICLE = named_lineup("current"), named_lineup("article")
@@ -69,3 +70,36 @@ def test_a_long_prompt_is_priced_at_its_step_and_by_the_prices_of_its_day() -> N
 def test_a_wrong_name_is_quoted_with_what_is_accepted() -> None:
     with pytest.raises(BadReport, match=r"'newest'.*current, article"):
         named_lineup("newest")
+
+
+OPUS_AT_HALF = {"claude-opus-5-5": {"percent": "50", "from": "2026-11-23"}}
+
+
+def fast_in_the_us() -> dict[str, Any]:
+    """1,000 tokens in and 100 out on Opus 5.5, fast ($8/40) and in the US (x 1.1), with two searches ($0.02)."""
+    paid = {"cost_usd": Decimal("0.0332"), "baseline_usd": Decimal("0.0332")}
+    terms = {"speed": "fast", "inference_geo": "us", "web_search_requests": Decimal(2)}
+    return entry(tier="opus", model="claude-opus-5-5") | paid | terms
+
+
+def test_speed_place_and_searches_are_priced_anew_where_the_other_model_has_them() -> None:
+    what_if, _ = with_lineup([fast_in_the_us()], CURRENT, "sonnet")
+    assert what_if.entries[0]["cost_usd"] == Decimal("0.0332")
+    assert what_if.entries[0]["baseline_usd"] == Decimal("0.0233")  # no fast sonnet: $2/10 x 1.1, and the searches
+
+
+def test_discounts_are_those_that_are_given() -> None:
+    opus = entry(tier="opus", model="claude-opus-5-5", cost_usd=Decimal("0.003"), baseline_usd=Decimal("0.003"))
+    yesterday = {**opus, "at": "2026-11-22T23:59:59.000+00:00"}
+    discounted = named_lineup("current", OPUS_AT_HALF)
+    what_if, _ = with_lineup([opus, yesterday], discounted, "opus")
+    assert [row["cost_usd"] for row in what_if.entries] == [Decimal("0.003"), Decimal("0.006")]
+
+
+def test_other_prices_in_the_ledger_than_those_used_here_are_noted() -> None:
+    cheap = entry("r2", tier="opus", model="claude-opus-5-5", cost_usd=Decimal("0.003"))
+    assert price_notes([entry(), fast_in_the_us(), ambiguous()]) == []
+    [note] = price_notes([entry(), cheap, ambiguous()])
+    assert "1 of 2 calls" in note
+    assert "--discounts FILE" in note
+    assert price_notes([entry(), cheap], OPUS_AT_HALF) == []
