@@ -59,7 +59,7 @@ def bare() -> None:
 
 def routed() -> None:
     """Print CPU milliseconds of one request through the ASGI app, with every store in memory."""
-    app, body = _bench_app(), json.dumps({"model": "auto", **BODY}).encode()
+    app, body = bench_app(), json.dumps({"model": "auto", **BODY}).encode()
     headers = [(b"x-api-key", b"bench"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": headers, "query_string": b""}
 
@@ -73,7 +73,7 @@ def routed() -> None:
     sys.stdout.write(f"{milliseconds}\n")
 
 
-def _bench_app() -> Any:
+def bench_app() -> Any:
     """The deployed app but for its stores."""
     from anthropic import AsyncAnthropic  # noqa: PLC0415
 
