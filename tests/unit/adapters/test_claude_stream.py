@@ -177,6 +177,31 @@ def test_what_breaks_after_message_stop_is_no_error(server: Upstream) -> None:
         assert [event.raw for event in streaming(server.url, events_of)] == WHOLE
 
 
+@pytest.mark.parametrize(("parts", "connections"), [(WHOLE, 1), (WHOLE[:-1], 2)], ids=["whole", "not whole"])
+def test_a_connection_is_used_again_after_an_answer_that_was_read_to_its_end(
+    server: Upstream, parts: list[bytes], connections: int
+) -> None:
+    server.seen.ports.clear()
+
+    async def go() -> None:
+        async with anthropic.AsyncAnthropic(api_key="k", base_url=server.url, max_retries=0) as client:
+
+            async def make() -> anthropic.AsyncAnthropic:
+                return client
+
+            for _ in range(2):
+                server.reply = stream_of(*parts) if parts == WHOLE else silent_after(*parts)
+                stream = await AnthropicClaude(make).open(BODY, {}, 5.0)
+                for _ in parts:
+                    await stream.next(5.0)
+                if parts == WHOLE:
+                    assert await stream.next(5.0) is None
+                await stream.aclose()
+
+    run(go())
+    assert len(set(server.seen.ports)) == connections
+
+
 def test_no_event_in_time_is_a_timeout(server: Upstream) -> None:
     server.reply = silent_after(START)
 
