@@ -5,13 +5,14 @@ import dataclasses
 import datetime as dt
 import json
 from collections import defaultdict, deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from starlette.applications import Starlette
 
+from cost_router.adapters import ledger_items
 from cost_router.contract import Env
 from cost_router.core.ask import read_ask
 from cost_router.core.budget import Limits, Reservation, Scope, Standing, refusal, too_fast
@@ -19,7 +20,7 @@ from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import Failure, StoreError, UpstreamError
 from cost_router.core.jobs import JobRunner
 from cost_router.core.ledger import Entry, reversal, swept
-from cost_router.core.ports import Event, Reply
+from cost_router.core.ports import Event, Reply, Row
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Collected, Record
 from cost_router.core.request import Hints, Request, Tenant
@@ -402,6 +403,18 @@ class MemoryLedger:
 
 
 @dataclass
+class MemoryReader:
+    """A `LedgerReader` over the ledger in memory."""
+
+    ledger: MemoryLedger
+
+    async def entries(self, day: str) -> AsyncIterator[Row]:
+        for entry in self.ledger.entries:
+            if entry.day == day:
+                yield ledger_items.row(entry)
+
+
+@dataclass
 class FakeTenants:
     """Tenants by key and by name."""
 
@@ -478,8 +491,9 @@ def tenant(
     ceiling: Tier | None = None,
     tags: Mapping[str, str] | None = None,
     limits: Limits | None = None,
+    reads_account: bool = False,
 ) -> Tenant:
-    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits())
+    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits(), reads_account)
 
 
 class World:
@@ -508,6 +522,7 @@ class World:
         self.settings = dataclasses.replace(
             Settings.read(ENV), limits=limits or Limits(daily_usd=budget), without_store=without_store
         )
+        self.reader = MemoryReader(self.ledger)
         self._router: Router | None = None
 
     @property
@@ -536,7 +551,7 @@ class World:
         return JobRunner(self.router, self.results, self.attempts, self.clock, self.chance)
 
     def app(self) -> Starlette:
-        return make_app(self.router, self.outside, RouterSettings.read(ENV))
+        return make_app(self.router, self.outside, RouterSettings.read(ENV), self.reader)
 
     def door(self, concurrency: int = 5) -> QueueDoor:
         return QueueDoor(self.runner, self.queue, self.outside, concurrency)

@@ -189,8 +189,8 @@ def health_rings(m: Metrics, classifier_deadline_seconds: Decimal) -> Iterator[R
     failures = "Ledger entries could not be written; they are whole in the functions' logs: ledger_entry_not_written."
     yield Ring(id="LedgerFailures", metric=m.ours(Metric.LEDGER_FAILURES, "Sum", MINUTE), at_least=1, says=failures)
     rounds = (
-        "A round of the collector failed; its log tells why. While rounds fail, lost calls are not booked, gauges stand "
-        "still, and tenants' alerts, exports and the comparison with the bill do not come."
+        "A round of the collector failed; its log tells why. While rounds fail, lost calls are not booked, gauges "
+        "stand still, and tenants' alerts, exports and the comparison with the bill do not come."
     )
     yield Ring(id="CollectorErrors", metric=m.collector_errors(FIVE_MINUTES), at_least=1, says=rounds)
     set_aside = "Jobs were set aside on the dead-letter queue; each has the reason as a message attribute."

@@ -1,4 +1,4 @@
-"""What each function may do, action by action; only the collector may scan or query."""
+"""What each function may do, action by action; only the collector may scan."""
 
 from typing import Final
 
@@ -19,6 +19,14 @@ def answer(function: lambda_.Function, storage: Storage) -> None:
     # A transaction is allowed by the actions of its parts; what is deleted are reservations, when they are settled.
     storage.ledger.grant(function, *LEDGER)
     storage.tenants.grant(function, "dynamodb:GetItem")
+
+
+def report(function: lambda_.Function, storage: Storage) -> None:
+    """Read the ledger's entries, and nothing else of it, for `GET /v1/spend`."""
+    entries = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["entries#*"]}}
+    function.add_to_role_policy(
+        iam.PolicyStatement(actions=["dynamodb:Query"], resources=[storage.ledger.table_arn], conditions=entries)
+    )
 
 
 def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:

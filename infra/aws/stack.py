@@ -145,6 +145,7 @@ class CostRouterStack(Stack):
         for function in (self.router.function, self.batch.function):
             permissions.answer(function, self.storage)
             self.access.allow(function)
+        permissions.report(self.router.function, self.storage)
         permissions.run_jobs(self.batch.function, self.storage, self.queueing)
         permissions.collect(self.collector.function, self.storage)
         self.access.allow_bill(self.collector.function)

@@ -8,13 +8,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Final
 
 from cost_router.contract import Env
 from cost_router.core.budget import Reservation, Scope, Standing
+from cost_router.core.ports import Row
 
 BARE_CALL: Final = "from infra.bench.handler import bare; bare()"
 ROUTED_CALL: Final = "from infra.bench.handler import routed; routed()"
@@ -101,7 +102,7 @@ def bench_app() -> Any:
         clock=SystemClock(),
         chance=SystemChance(),
     )
-    return make_app(wiring.router(settings, out), out, RouterSettings.read(os.environ))
+    return make_app(wiring.router(settings, out), out, RouterSettings.read(os.environ), stores)
 
 
 class Memory:
@@ -128,6 +129,12 @@ class Memory:
     async def standings(self, _at: dt.datetime, scopes: Sequence[Scope]) -> list[Standing]:
         """Nothing is spent."""
         return [Standing(scope, Decimal(0), Decimal(0)) for scope in scopes]
+
+    async def entries(self, _day: str) -> AsyncIterator[Row]:
+        """None."""
+        nothing: list[Row] = []
+        for row in nothing:
+            yield row
 
     async def by_key(self, _key_hash: str) -> Any:
         """The one tenant."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cost_router.core.ledger import AMBIGUOUS
+from cost_router.core.ports import Row
 from cost_router.core.statement import BUCKETS
-from infra.operate.report import Row
 
 NEAR: Final = dt.timedelta(seconds=30)
 Call = Mapping[str, Any]  # a row of `GET /_meter`

@@ -10,8 +10,10 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
+from cost_router.core.ports import Row
+from cost_router.core.spend import Figures
 from infra.operate.charts import Part, columns
-from infra.operate.report import BadReport, Figures, Report, Row, rows, totals
+from infra.operate.report import BadReport, Report, rows, totals
 from infra.operate.show import percent, remarks, usd
 
 TEMPLATE: Final = Path(__file__).with_name("page.html")

@@ -5,7 +5,6 @@ what routing itself cost.
 """
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,54 +14,23 @@ from typing import Any, Final
 from boto3.dynamodb.types import TypeDeserializer
 
 from cost_router.contract import Table
+from cost_router.core.errors import InvalidRequest
 from cost_router.core.ledger import AMBIGUOUS
+from cost_router.core.ports import Row
 from cost_router.core.pricing import TOKENS, dollars
+from cost_router.core.spend import BY, Figures, check_by, summed
 from infra.operate.target import Target
 
-BY: Final = ("model", "tier", "label", "tenant")
 MOST_DAYS: Final = 366
 HOUR: Final = dt.timedelta(hours=1)
 A_DAY: Final = dt.timedelta(days=1)
 MICROSECOND: Final = dt.timedelta(microseconds=1)
 MICRO_DOLLAR: Final = Decimal("0.000001")
-Row = Mapping[str, Any]
 _read = TypeDeserializer().deserialize
 
 
 class BadReport(ValueError):
     """The report cannot be made as asked; the message quotes the value."""
-
-
-@dataclass(slots=True)
-class Figures:
-    """Sums over calls; dollars are exact."""
-
-    requests: int = 0
-    cost_usd: Decimal = Decimal(0)
-    classifier_cost_usd: Decimal = Decimal(0)
-    baseline_usd: Decimal = Decimal(0)
-
-    def add(self, entry: Row) -> None:
-        """Count one entry."""
-        self.requests += entry["purpose"] == "answer" and AMBIGUOUS not in entry["flags"]
-        self.cost_usd += entry["cost_usd"]
-        self.classifier_cost_usd += entry["cost_usd"] if entry["purpose"] == "classifier" else Decimal(0)
-        self.baseline_usd += entry["baseline_usd"]
-
-    @property
-    def saved_usd(self) -> Decimal:
-        """What the same answers would have cost on the baseline, less everything paid."""
-        return self.baseline_usd - self.cost_usd
-
-    def json(self) -> dict[str, Any]:
-        """The figures of DESIGN section 8; dollars as decimal strings."""
-        return {
-            "requests": self.requests,
-            "cost_usd": dollars(self.cost_usd),
-            "classifier_cost_usd": dollars(self.classifier_cost_usd),
-            "baseline_usd": dollars(self.baseline_usd),
-            "saved_usd": dollars(self.saved_usd),
-        }
 
 
 def read_entries(target: Target, day: dt.date) -> list[dict[str, Any]]:
@@ -88,22 +56,15 @@ def read_days(target: Target, days: Iterable[dt.date]) -> dict[dt.date, list[dic
 
 def totals(entries: Iterable[Row]) -> Figures:
     """The sum of all entries."""
-    figures = Figures()
-    for entry in entries:
-        figures.add(entry)
-    return figures
+    return summed(entries, BY[0]).total
 
 
-def rows(entries: Sequence[Row], by: str) -> dict[str, Figures]:
+def rows(entries: Iterable[Row], by: str) -> dict[str, Figures]:
     """Figures by `model`, `tier`, `label`, `tenant` or `tag:NAME`, dearest first; raises `BadReport`."""
-    if by not in BY and not by.startswith("tag:"):
-        raise BadReport(f"by={by!r}; accepted: {', '.join(BY)}, tag:NAME")
-    answers = {entry["request_id"]: entry for entry in sorted(entries, key=lambda entry: entry["entry_id"])}
-    answers |= {entry["request_id"]: entry for entry in entries if entry["purpose"] == "answer"}
-    found: dict[str, Figures] = defaultdict(Figures)
-    for entry in entries:
-        found[_key(answers[entry["request_id"]], by)].add(entry)
-    return dict(sorted(found.items(), key=lambda pair: pair[1].cost_usd, reverse=True))
+    try:
+        return summed(entries, check_by(by)).rows()
+    except InvalidRequest as error:
+        raise BadReport(str(error)) from error
 
 
 def days_asked(day: str | None, count: int | None, today: dt.date) -> list[dt.date]:
@@ -221,9 +182,3 @@ def tokens(entries: Iterable[Row], purpose: str) -> int:
 
 def _maybe(amount: Decimal | None) -> str | None:
     return None if amount is None else dollars(amount)
-
-
-def _key(answer: Row, by: str) -> str:
-    if by.startswith("tag:"):
-        return str(answer["tags"].get(by.removeprefix("tag:"), "(none)"))
-    return str(answer.get(by) or "(none)")

@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from infra.operate.report import Figures, Report, Row, rows, totals
+from cost_router.core.ports import Row
+from cost_router.core.spend import Figures
+from infra.operate.report import Report, rows, totals
 
 
 def usd(amount: Decimal) -> str:

@@ -20,9 +20,10 @@ from cost_router.core import pricing
 from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import NoPrice, UnknownModel
 from cost_router.core.ledger import AMBIGUOUS, CLASSIFIER, usage_in
+from cost_router.core.ports import Row
 from cost_router.core.pricing import TOKENS
 from cost_router.core.words import Tier
-from infra.operate.report import BadReport, Row, WhatIf
+from infra.operate.report import BadReport, WhatIf
 
 DATA: Final = Path(cost_router.__file__).parent / "data"
 BASELINES: Final = ("opus", "sonnet")

@@ -15,11 +15,11 @@ from typing import Any, Final
 from cost_router.core import pricing
 from cost_router.core.catalogue import Model
 from cost_router.core.ledger import AMBIGUOUS, ANSWER, CLASSIFIER, Bill
+from cost_router.core.ports import Row
 from cost_router.core.pricing import REALTIME, Usage
 from cost_router.core.pricing import TOKENS as ENTRY_TOKENS
 from cost_router.core.record import Record
 from cost_router.core.words import Label, Tier
-from infra.operate.report import Row
 from infra.operate.what_if import named_lineup
 
 SEED: Final = 20261123

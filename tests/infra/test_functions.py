@@ -228,6 +228,12 @@ def test_the_collector_is_called_by_its_schedules_and_a_failed_round_is_not_repe
         assert target["Arn"]["Fn::GetAtt"][0].startswith("Collector")
 
 
+def test_the_router_may_read_entries_of_the_ledger_and_nothing_else_of_it(streaming: Template) -> None:
+    (statement,) = [found for found in streaming.statements("Router") if "Condition" in found]
+    assert statement["Action"] == "dynamodb:Query"
+    assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["entries#*"]}}
+
+
 def test_batch_drains_the_queue_job_by_job(streaming: Template) -> None:
     source = streaming.only("AWS::Lambda::EventSourceMapping")
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]

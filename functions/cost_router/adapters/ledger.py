@@ -135,12 +135,13 @@ class DynamoLedger:
         Conflicts on the day's counter, throttling and lost replies are tried again with jitter, for some seconds: the
         parts' conditions make that safe. Raises `StoreError`.
         """
-        until = self.clock.monotonic() + TRY_SECONDS
+        until, token = self.clock.monotonic() + TRY_SECONDS, self.chance.token()
         attempt = 0
         while True:
             attempt += 1
             try:
-                await self.aws.call("dynamodb", "transact_write_items", TransactItems=parts)
+                # The same token makes a repetition after a lost reply harmless for ten minutes, whatever came between.
+                await self.aws.call("dynamodb", "transact_write_items", TransactItems=parts, ClientRequestToken=token)
             except StoreError as error:
                 reasons = _reasons(error.__cause__)
                 if FAILED in reasons:

@@ -20,7 +20,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from cost_router.contract import Table
 from cost_router.core.budget import Pace, Period, Reservation, Scope
 from cost_router.core.ledger import ANSWER, CLASSIFIER, Entry, usage_in
-from cost_router.core.pricing import TOKENS, Usage
+from cost_router.core.pricing import TOKENS, Usage, dollars
 from cost_router.core.terms import GLOBAL, STANDARD
 from cost_router.core.words import Label, Tier
 
@@ -31,8 +31,21 @@ KEPT_FOR: Final = dt.timedelta(days=2)  # of what counts for a minute, or for a 
 Address = tuple[str, str]  # partition key and sort key
 Sums = dict[Address, dict[str, Decimal | int]]
 Item = dict[str, Any]  # as DynamoDB's own API has it
-write: Final = TypeSerializer().serialize
+_write: Final[Any] = TypeSerializer().serialize
 _read: Final = TypeDeserializer().deserialize
+
+
+def write(value: Any) -> Any:
+    """A value as DynamoDB takes it; numbers in the one form that it gives back, so that a repetition looks the same."""
+    return _write(_canonical(value))
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return Decimal(dollars(value))
+    if isinstance(value, Mapping):
+        return {name: _canonical(part) for name, part in value.items()}
+    return [_canonical(part) for part in value] if isinstance(value, list) else value
 
 
 def key(address: Address) -> Item:

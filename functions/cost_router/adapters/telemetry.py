@@ -37,6 +37,8 @@ class PowertoolsTelemetry:
     def done(self, record: Record) -> None:
         """One request or job has ended."""
         self.logger.info(record.kind, extra=_fields(record))
+        if record.kind == "spend":  # a look at the books is no request for an answer
+            return
         metrics = self._metrics()
         for name, unit, value in _measures(record):
             metrics.add_metric(name, unit, value)

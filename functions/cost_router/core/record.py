@@ -16,7 +16,7 @@ class Record:
     request_id: str
     tenant: str
     tags: Mapping[str, str]
-    kind: str = "request"  # "request", "route" or "job"
+    kind: str = "request"  # "request", "route", "job" or "spend"
     job: str | None = None  # "GROUP/CUSTOM_ID"
     label: Label | None = None
     cause: str | None = None

@@ -18,7 +18,8 @@ from starlette.routing import Route as HttpRoute
 
 from cost_router import __version__
 from cost_router.contract import HEALTH_PATH
-from cost_router.core.errors import InvalidRequest, RequestTooLarge, RouterError, StoreError, quoted
+from cost_router.core.errors import DeadlinePassed, InvalidRequest, RequestTooLarge, RouterError, StoreError, quoted
+from cost_router.core.ports import LedgerReader
 from cost_router.core.record import Record
 from cost_router.core.request import Request
 from cost_router.core.router import Router
@@ -28,6 +29,7 @@ from cost_router.handlers.auth import authenticate
 from cost_router.handlers.hints import parse_hints
 from cost_router.handlers.schemas import parse_message
 from cost_router.handlers.settings import RouterSettings
+from cost_router.handlers.spending import parse_query, report
 from cost_router.handlers.streaming import EventStream, unless_gone
 from cost_router.handlers.strict_json import parse_json
 from cost_router.handlers.wiring import Outside
@@ -44,6 +46,7 @@ class FrontDoor:
     router: Router
     out: Outside
     settings: RouterSettings
+    reader: LedgerReader
     in_flight: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def messages(self, http: HttpRequest) -> Response:
@@ -64,6 +67,19 @@ class FrontDoor:
 
         return await self._serve(http, "route", decide)
 
+    async def spend(self, http: HttpRequest) -> Response:
+        """`GET /v1/spend`: a day's cost report."""
+
+        async def read(record: Record, began: float) -> Response:
+            tenant = await authenticate(http.headers, self.out.tenants)
+            record.tenant = tenant.name
+            asked = parse_query(http.query_params, self.out.clock.now().date())
+            left = began + self.settings.deadline_seconds - self.out.clock.monotonic()
+            async with asyncio.timeout(left):
+                return replies.reported(await report(asked, tenant, self.reader), record)
+
+        return await self._guarded("spend", read)
+
     async def health(self, _http: HttpRequest) -> Response:
         """`GET /health`: version and lineup; needs no key and touches nothing."""
         lineup = self.router.lineup
@@ -76,7 +92,7 @@ class FrontDoor:
         status = getattr(error, "status_code", 404)
         kind = "not_found_error" if status == HTTPStatus.NOT_FOUND else "invalid_request_error"
         asked = quoted(f"{http.method} {http.scope['path']}")
-        message = f"{asked} is not served; accepted: POST /v1/messages, POST /v1/route, GET /health"
+        message = f"{asked} is not served; accepted: POST /v1/messages, POST /v1/route, GET /v1/spend, GET /health"
         return replies.plain_error(status, kind, message, record)
 
     @contextlib.asynccontextmanager
@@ -95,13 +111,23 @@ class FrontDoor:
         return EventStream(begun, record, self.out.telemetry)
 
     async def _serve(self, http: HttpRequest, kind: str, answerer: Answerer) -> Response:
-        """Admit the request, let `answerer` answer it, and tell what happened; every error ends here."""
+        """Admit the request and let `answerer` answer it."""
+
+        async def serve(record: Record, began: float) -> Response:
+            return await answerer(await self._admit(http, record, began), record)
+
+        return await self._guarded(kind, serve)
+
+    async def _guarded(self, kind: str, work: Callable[[Record, float], Awaitable[Response]]) -> Response:
+        """Do the work and tell what happened; every error ends here. `work` gets the time at which it began."""
         began = self.out.clock.monotonic()
         record = self._record("nobody", kind)
         self._note_in_flight()
         try:
             try:
-                response = await answerer(await self._admit(http, record, began), record)
+                response = await work(record, began)
+            except TimeoutError:
+                response = replies.failed(DeadlinePassed("the day could not be read in time"), record)
             except RouterError as error:
                 response = replies.failed(error, record)
             except StoreError as error:
@@ -165,13 +191,14 @@ class FrontDoor:
         return Record(request_id=f"req_{self.out.chance.token()}", tenant=tenant, tags={}, kind=kind)
 
 
-def make_app(router: Router, out: Outside, settings: RouterSettings) -> Starlette:
+def make_app(router: Router, out: Outside, settings: RouterSettings, reader: LedgerReader) -> Starlette:
     """The ASGI app over given parts."""
-    door = FrontDoor(router, out, settings)
+    door = FrontDoor(router, out, settings, reader)
     app = Starlette(
         routes=[
             HttpRoute("/v1/messages", door.messages, methods=["POST"]),
             HttpRoute("/v1/route", door.route, methods=["POST"]),
+            HttpRoute("/v1/spend", door.spend, methods=["GET"]),
             HttpRoute(HEALTH_PATH, door.health, methods=["GET"]),
         ],
         exception_handlers={404: door.nowhere, 405: door.nowhere},

@@ -18,8 +18,11 @@ from cost_router.handlers.app import make_app  # noqa: E402
 from cost_router.handlers.settings import RouterSettings, Settings  # noqa: E402
 
 _settings = Settings.read(os.environ)
-_outside = wiring.outside(_settings, Aws())
-app = make_app(wiring.router(_settings, _outside), _outside, RouterSettings.read(os.environ))
+_aws = Aws()
+_outside = wiring.outside(_settings, _aws)
+app = make_app(
+    wiring.router(_settings, _outside), _outside, RouterSettings.read(os.environ), wiring.ledger(_settings, _aws)
+)
 handler = Mangum(app, lifespan="off")
 
 gc.freeze()

@@ -66,6 +66,11 @@ def routed(route: Route, record: Record) -> Response:
     return JSONResponse(body, headers=decision_headers(record) | {"request-id": record.request_id})
 
 
+def reported(body: Mapping[str, Any], record: Record) -> Response:
+    """A cost report."""
+    return JSONResponse(dict(body), headers={"request-id": record.request_id, "cache-control": "no-store"})
+
+
 def failed(error: RouterError, record: Record) -> Response:
     """An error in Anthropic's shape; fills the record's status and error type."""
     body = dict(anthropic_shape(error))

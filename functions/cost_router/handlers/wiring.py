@@ -54,12 +54,17 @@ def outside(settings: Settings, aws: Aws) -> Outside:
     return Outside(
         claude=AnthropicClaude(_client_maker(settings, aws, clock)),
         labels=DynamoLabels(aws, settings.labels_table, settings.label_ttl),
-        ledger=DynamoLedger(aws, settings.ledger_table, clock, chance),
+        ledger=ledger(settings, aws),
         tenants=DynamoTenants(aws, settings.tenants_table, clock),
         telemetry=PowertoolsTelemetry.make(settings.stage),
         clock=clock,
         chance=chance,
     )
+
+
+def ledger(settings: Settings, aws: Aws) -> DynamoLedger:
+    """The ledger's table."""
+    return DynamoLedger(aws, settings.ledger_table, SystemClock(), SystemChance())
 
 
 def router(settings: Settings, out: Outside) -> Router:

@@ -182,9 +182,16 @@ class Scripted:
         """A list is a cancelled transaction's reasons; a word is the code of another error."""
         self.failures = list(failures)
         self.transactions: list[list[dict[str, Any]]] = []
+        self.tokens: set[str] = set()
 
-    def transact_write_items(self, *, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803  boto3's name
+    def transact_write_items(
+        self,
+        *,
+        TransactItems: list[dict[str, Any]],  # noqa: N803  boto3's name
+        ClientRequestToken: str,  # noqa: N803
+    ) -> None:
         self.transactions.append(TransactItems)
+        self.tokens.add(ClientRequestToken)
         reasons = self.failures.pop(0) if self.failures else None
         if isinstance(reasons, str):
             raise ClientError({"Error": {"Code": reasons}}, "TransactWriteItems")
@@ -207,6 +214,7 @@ def test_what_passes_with_time_is_tried_again_with_growing_jitter(reason: str) -
     booked, client, clock = scripted(["None", reason], [reason, "None"], ["None", reason])
     run(booked.book([ENTRY], []))
     assert len(client.transactions) == 4
+    assert len(client.tokens) == 1, "for DynamoDB they are one"
     assert clock.slept == [0.01, 0.02, 0.04]
 
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 
-from cost_router.adapters.ledger_items import row
 from cost_router.core.budget import Alert, Limits, Period, Scope, Standing, alerts
 from cost_router.core.calls import LEASE_MARGIN
 from cost_router.core.collecting import Collector
@@ -15,7 +14,7 @@ from cost_router.core.errors import StoreError
 from cost_router.core.ports import Row
 from cost_router.core.pricing import Usage
 from cost_router.core.statement import Billed, Statement
-from tests.builders import NOW, MemoryLedger, World, catalogue, record, run
+from tests.builders import NOW, World, catalogue, record, run
 
 SECOND = dt.timedelta(seconds=1)
 
@@ -71,16 +70,6 @@ class Bill:
         return Statement((Billed("claude-haiku-5-5", "realtime", Usage(), usd),), self.refreshed_at)
 
 
-@dataclass
-class Reader:
-    ledger: MemoryLedger
-
-    async def entries(self, day: str) -> AsyncIterator[Row]:
-        for entry in self.ledger.entries:
-            if entry.day == day:
-                yield row(entry)
-
-
 class Round:
     """A collector over a world's ledger."""
 
@@ -89,7 +78,7 @@ class Round:
         self.collector = Collector(
             ledger=world.ledger,
             reservations=world.ledger,
-            ledger_reader=Reader(world.ledger),
+            ledger_reader=world.reader,
             policies=self.policies,
             alerts=self.post,
             exports=self.shelf,
