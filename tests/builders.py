@@ -20,7 +20,7 @@ from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import Failure, StoreError, UpstreamError
 from cost_router.core.jobs import JobRunner
 from cost_router.core.ledger import Entry, reversal, swept
-from cost_router.core.ports import Reply, Row
+from cost_router.core.ports import Event, Reply, Row
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Collected, Record
 from cost_router.core.request import Hints, Request, Tenant
@@ -53,6 +53,7 @@ ENV: Final[Mapping[str, str]] = {
     Env.LADDER: "80,95",
     Env.WITHOUT_STORE: "refuse",
     Env.DEADLINE_SECONDS: "25",
+    Env.STREAM_DEADLINE_SECONDS: "100",
     Env.CLASSIFIER_DEADLINE_SECONDS: "3",
     Env.MAX_BODY_BYTES: "1000000",
     Env.JOB_CONCURRENCY: "5",
@@ -168,6 +169,19 @@ class FakeClaude:
     takes: float = 0.0
     calls: list[Sent] = field(default_factory=list)
 
+    streams: list["FakeStream"] = field(default_factory=list)
+
+    async def open(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> "FakeStream":
+        """A stream of what is next in `script`: a list of steps, or an answer of 100 + 10 tokens."""
+        self.calls.append(Sent(body, headers, seconds))
+        await asyncio.sleep(0)
+        outcome = self.script.popleft() if self.script else streamed_steps()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert isinstance(outcome, list)
+        self.streams.append(FakeStream(self.clock, deque(outcome)))
+        return self.streams[-1]
+
     async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Reply:
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()  # what cannot be sent may not come so far
         call = Sent(body, headers, seconds)
@@ -199,6 +213,59 @@ class FakeClaude:
     @property
     def answer_models(self) -> list[str]:
         return [call.model for call in self.answer_calls]
+
+
+@dataclass
+class FakeStream:
+    """Gives its steps: an event, an error to raise, seconds that pass before the next step, or `NEVER`."""
+
+    clock: FakeClock
+    steps: deque[object]
+    closed: bool = False
+    request_id: str | None = "req_upstream"
+    headers: Mapping[str, str] = field(default_factory=lambda: {"request-id": "req_upstream"})
+
+    async def next(self, seconds: float) -> Event | None:
+        assert not self.closed
+        await asyncio.sleep(0)
+        while self.steps:
+            step = self.steps.popleft()
+            if isinstance(step, BaseException):
+                raise step
+            if isinstance(step, Event):
+                return step
+            if step is NEVER:
+                await asyncio.Event().wait()
+            assert isinstance(step, float)
+            self.clock.advance(min(step, seconds))
+            if step >= seconds:
+                raise UpstreamError(Failure.TIMEOUT, maybe_billed=True)
+        return None
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+NEVER: Final = object()  # a step that does not come
+
+
+def event(kind: str, usage: Usage | None = None, *, final: bool = False, **fields: Any) -> Event:
+    data = json.dumps({"type": kind, **fields})
+    return Event(f"event: {kind}\ndata: {data}\n\n".encode(), kind, usage, final)
+
+
+def streamed_steps(usage: Usage | None = None) -> list[object]:
+    """The events of a whole answer of 100 + 10 tokens, or of `usage`."""
+    usage = usage or Usage(input_tokens=100, output_tokens=10)
+    return [
+        event("message_start", dataclasses.replace(usage, output_tokens=1)),
+        event("ping"),
+        event("content_block_start"),
+        event("content_block_delta", text="the answer"),
+        event("content_block_stop"),
+        event("message_delta", usage, final=True),
+        event("message_stop"),
+    ]
 
 
 def reply(model: str, text: str, usage: Usage) -> Reply:
@@ -529,6 +596,7 @@ def request(
     hints: Hints | None = None,
     headers: Mapping[str, str] | None = None,
     deadline: float = 1_025.0,
+    stream_deadline: float = 1_100.0,
     id_: str = "req_1",
     **fields: Any,
 ) -> Request:
@@ -544,6 +612,7 @@ def request(
         hints=hints or Hints(),
         headers=headers or {},
         deadline=deadline,
+        stream_deadline=stream_deadline,
     )
 
 

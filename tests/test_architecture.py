@@ -123,8 +123,23 @@ def test_every_metric_of_the_contract_is_emitted_and_none_besides() -> None:
 
 def test_claude_is_called_in_one_place() -> None:
     """Every call that may be billed gets an entry because nothing calls Claude but `core/calls.py`."""
-    callers = {relative(path) for path in modules("functions") if "claude.send(" in path.read_text(encoding="utf-8")}
-    assert callers == {"functions/cost_router/core/calls.py"}
+    for method in ("send", "open"):
+        call = re.compile(rf"claude\.{method}\(")
+        callers = {relative(path) for path in modules("functions") if call.search(path.read_text(encoding="utf-8"))}
+        assert callers == {"functions/cost_router/core/calls.py"}
+
+
+def test_money_is_put_aside_before_claude_is_called() -> None:
+    functions = {
+        node.name: ast.unparse(node)
+        for node in ast.walk(parsed(DEPLOYED / "core" / "calls.py"))
+        if isinstance(node, ast.AsyncFunctionDef)
+    }
+    calling = {name: text for name, text in functions.items() if re.search(r"claude\.(send|open)\(", text)}
+    assert set(calling) == {"call", "stream"}
+    for text in calling.values():
+        assert text.index("self._admit(") < re.search(r"claude\.(send|open)\(", text).start()  # type: ignore[union-attr]
+    assert "self.put_aside(" in functions["_admit"]
 
 
 def test_message_batches_are_created_in_one_place() -> None:

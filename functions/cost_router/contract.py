@@ -32,6 +32,7 @@ class Env:
     )
     WITHOUT_STORE: Final = "COST_ROUTER_WITHOUT_STORE"  # "refuse" or "allow" calls that no budget can be asked about
     DEADLINE_SECONDS: Final = "COST_ROUTER_DEADLINE_SECONDS"  # of one HTTPS request, shorter than the gateway's
+    STREAM_DEADLINE_SECONDS: Final = "COST_ROUTER_STREAM_DEADLINE_SECONDS"  # the same for an answer that is streamed
     CLASSIFIER_DEADLINE_SECONDS: Final = "COST_ROUTER_CLASSIFIER_DEADLINE_SECONDS"
     MAX_BODY_BYTES: Final = "COST_ROUTER_MAX_BODY_BYTES"
     JOB_CONCURRENCY: Final = "COST_ROUTER_JOB_CONCURRENCY"  # calls in flight in one batch invocation

@@ -9,6 +9,6 @@ export PYTHONUNBUFFERED=1
 # No access log: the app writes one line per request itself. The graceful timeout fits what Lambda gives to extensions.
 exec python3 -m uvicorn cost_router.handlers.entry_router:app \
     --host 127.0.0.1 --port "${AWS_LWA_PORT:-8080}" \
-    --loop asyncio --http h11 --ws none --lifespan off \
+    --loop asyncio --http h11 --ws none --lifespan auto \
     --no-access-log --log-level warning --no-server-header \
     --timeout-graceful-shutdown 2

@@ -53,6 +53,7 @@ class Config:
     streaming: bool = True  # uvicorn behind the Lambda Web Adapter; False = Mangum, buffered
     gateway_timeout_seconds: int = 0  # 0 = 900 streaming, 29 buffered; buffered, up to 300 with a raised quota
     deadline_seconds: int = 0  # of one HTTPS request; 0 = 5 s before the gateway gives up: 295 streaming, 24 buffered
+    stream_deadline_seconds: int = 0  # of an answer that is streamed; 0 = 5 s before the gateway gives up: 895, or 24
     classifier_deadline_seconds: Decimal = Decimal(3)
     max_body_bytes: int = 5_000_000  # Lambda takes 6 MB of event, with the body escaped inside
     label_ttl_days: int = 7
@@ -84,6 +85,8 @@ class Config:
         object.__setattr__(self, "gateway_timeout_seconds", gateway)
         default = min(gateway, IDLE_SECONDS) - MARGIN_SECONDS
         object.__setattr__(self, "deadline_seconds", self.deadline_seconds or default)
+        whole = self.stream_deadline_seconds or gateway - MARGIN_SECONDS
+        object.__setattr__(self, "stream_deadline_seconds", whole)
         _check(self)
 
     @classmethod
@@ -110,7 +113,9 @@ def _check(config: Config) -> None:
     slowest = STREAM_SECONDS if c.streaming else RAISED_SECONDS
     _require(c, "gateway_timeout_seconds", 10 <= c.gateway_timeout_seconds <= slowest, f"10 to {slowest}")  # noqa: PLR2004  seconds
     below = c.gateway_timeout_seconds - 1
-    _require(c, "deadline_seconds", 1 <= c.deadline_seconds <= below, f"1 to {below}, before the gateway gives up")
+    at_the_most = f"1 to {below}, before the gateway gives up"
+    _require(c, "deadline_seconds", 1 <= c.deadline_seconds <= below, at_the_most)
+    _require(c, "stream_deadline_seconds", 1 <= c.stream_deadline_seconds <= below, at_the_most)
     longest = c.deadline_seconds
     _require(c, "classifier_deadline_seconds", 0 < c.classifier_deadline_seconds < longest, f"above 0, below {longest}")
     for name in BUDGETS:

@@ -103,6 +103,7 @@ class CostRouterStack(Stack):
     def _router_environment(self) -> dict[str, str]:
         return {
             Env.DEADLINE_SECONDS: str(self.config.deadline_seconds),
+            Env.STREAM_DEADLINE_SECONDS: str(self.config.stream_deadline_seconds),
             Env.MAX_BODY_BYTES: str(self.config.max_body_bytes),
         }
 

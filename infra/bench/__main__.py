@@ -8,10 +8,12 @@ from typing import Final
 from rich.console import Console
 
 from infra.bench.measures import Measure, added_cpu, budget_race, bundle_size, import_ratio, store_trips
+from infra.bench.streaming import first_event
 
 FILE: Final = Path(__file__).parents[2] / ".local" / "bench.json"
 MEASURES: Final[tuple[Callable[[], list[Measure]], ...]] = (
     added_cpu,
+    first_event,
     import_ratio,
     store_trips,
     budget_race,

@@ -154,7 +154,11 @@ def function_environment(emulator: Emulator, outputs: Mapping[str, str]) -> dict
 
 
 def start_uvicorn(
-    children: Children, emulator: Emulator, outputs: Mapping[str, str], deadline_seconds: str = "295"
+    children: Children,
+    emulator: Emulator,
+    outputs: Mapping[str, str],
+    deadline_seconds: str = "295",
+    stream_deadline_seconds: str = "895",
 ) -> tuple[Path, str]:
     """The same app on the same tables, started by the script and the variables that the web adapter uses on AWS.
 
@@ -168,6 +172,7 @@ def start_uvicorn(
         "LAMBDA_TASK_ROOT": str(FUNCTIONS),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         Env.DEADLINE_SECONDS: deadline_seconds,
+        Env.STREAM_DEADLINE_SECONDS: stream_deadline_seconds,
     }
     child = children.start("uvicorn", [str(FUNCTIONS / "cost_router" / "start.sh")], env, cwd=FUNCTIONS)
     child.wait_until(lambda: listens(port))

@@ -24,17 +24,21 @@ def test_cdks_own_context_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "gateway", "deadline"),
+    ("given", "gateway", "deadline", "streamed"),
     [
-        ({}, 900, 295),
-        ({"streaming": False}, 29, 24),
-        ({"streaming": False, "gateway_timeout_seconds": 120}, 120, 115),
-        ({"streaming": False, "deadline_seconds": 20}, 29, 20),
+        ({}, 900, 295, 895),
+        ({"stream_deadline_seconds": 600}, 900, 295, 600),
+        ({"streaming": False}, 29, 24, 24),
+        ({"streaming": False, "gateway_timeout_seconds": 120}, 120, 115, 115),
+        ({"streaming": False, "deadline_seconds": 20}, 29, 20, 24),
     ],
 )
-def test_the_deadline_stays_below_the_gateways_timeout(given: dict[str, Any], gateway: int, deadline: int) -> None:
+def test_the_deadlines_stay_below_the_gateways_timeout(
+    given: dict[str, Any], gateway: int, deadline: int, streamed: int
+) -> None:
     config = Config(**given)
     assert (config.gateway_timeout_seconds, config.deadline_seconds) == (gateway, deadline)
+    assert config.stream_deadline_seconds == streamed
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,7 @@ def test_the_deadline_stays_below_the_gateways_timeout(given: dict[str, Any], ga
         ({"workspace_id": "wrkspc_1"}, r"workspace_id='wrkspc_1'; .*nothing with provider anthropic"),
         ({"streaming": "maybe"}, r"streaming='maybe'; accepted: true, false"),
         ({"streaming": "false", "deadline_seconds": "29"}, r"deadline_seconds=29; accepted: 1 to 28"),
+        ({"stream_deadline_seconds": "900"}, r"stream_deadline_seconds=900; accepted: 1 to 899"),
         ({"streaming": "false", "gateway_timeout_seconds": "301"}, r"gateway_timeout_seconds=301; accepted: 10 to 300"),
         ({"gateway_timeout_seconds": "901"}, r"gateway_timeout_seconds=901; accepted: 10 to 900"),
         ({"classifier_deadline_seconds": "900"}, r"classifier_deadline_seconds=900; accepted: above 0, below 295"),

@@ -31,7 +31,7 @@ BOTH = {
     Env.WITHOUT_STORE,
     Env.CLASSIFIER_DEADLINE_SECONDS,
 }
-ROUTER = BOTH | {Env.DEADLINE_SECONDS, Env.MAX_BODY_BYTES}
+ROUTER = BOTH | {Env.DEADLINE_SECONDS, Env.STREAM_DEADLINE_SECONDS, Env.MAX_BODY_BYTES}
 BATCH = BOTH | {
     Env.JOBS_TABLE,
     Env.RESULTS_BUCKET,
@@ -117,6 +117,7 @@ def test_values_of_the_environment_come_from_the_config(streaming: Template, buf
     assert (on[Env.STAGE], on[Env.LINEUP], on[Env.DAILY_BUDGET_USD]) == ("prod", "current", "50")
     assert (off[Env.STAGE], off[Env.LINEUP], off[Env.DAILY_BUDGET_USD]) == ("local", "article", "")
     assert (on[Env.DEADLINE_SECONDS], off[Env.DEADLINE_SECONDS]) == ("295", "24")
+    assert (on[Env.STREAM_DEADLINE_SECONDS], off[Env.STREAM_DEADLINE_SECONDS]) == ("895", "24")
     assert off[Env.UPSTREAM_URL] == "http://127.0.0.1:9"
 
 

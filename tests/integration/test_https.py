@@ -323,7 +323,6 @@ BAD_BODIES: dict[str, tuple[bytes, str]] = {
         ),
         "ceiling",
     ),
-    "stream": (b'{"model":"auto","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}', "stream"),
 }
 
 

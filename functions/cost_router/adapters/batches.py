@@ -14,7 +14,8 @@ import anthropic
 import httpx2
 from anthropic.types.messages import MessageBatch
 
-from cost_router.adapters.claude import CONNECT_SECONDS, HTTP_BAD_GATEWAY, ClientMaker, read_usage, upstream_error
+from cost_router.adapters.claude import CONNECT_SECONDS, ClientMaker
+from cost_router.adapters.claude_replies import HTTP_BAD_GATEWAY, read_usage, upstream_error
 from cost_router.core.batch_ports import Outcome, Seen
 from cost_router.core.errors import Failure, UpstreamError
 

@@ -9,38 +9,21 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anthropic
 import httpx2
-from anthropic import AsyncAnthropic
+from anthropic import AsyncAnthropic, AsyncStream
 
-from cost_router.core.errors import Failure, InvalidRequest, UpstreamError
+from cost_router.adapters.claude_replies import read_reply, upstream_error
+from cost_router.adapters.claude_stream import ClaudeStream, opened
+from cost_router.core.errors import InvalidRequest
 from cost_router.core.ports import Reply
-from cost_router.core.pricing import Usage
-from cost_router.core.terms import GLOBAL, STANDARD
 
 CONNECT_SECONDS: Final = 5.0
 CONNECT_SHARE: Final = 0.8  # of the time given: a call that never got through must not look as if it might be billed
-# 429s and 403s that no waiting mends. Source: anthropic.types.shared.*_error_details (2.12).
-FINAL_CODES: Final = frozenset(
-    {
-        "enforced_spend_limit_reached",
-        "contract_spend_limit_reached",
-        "linked_organization_spend_limit_reached",
-        "linked_organization_billing_unavailable",
-        "organization_on_hold",
-    }
-)
-_FAILURES: Final[Mapping[int, Failure]] = {429: Failure.RATE_LIMITED, 529: Failure.OVERLOADED, 408: Failure.SERVER}
-# The account, not the request, is at fault: key, permission, billing.
-ACCOUNT_STATUSES: Final = frozenset({401, 402, 403})
-HTTP_REFUSED: Final = 400
-HTTP_SERVER: Final = 500
-HTTP_BAD_GATEWAY: Final = 502
-_UNCONNECTED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-_KEPT_HEADERS: Final = ("request-id", "retry-after", "anthropic-ratelimit-")
 
+_UNUSED: Final = AsyncStream[Any]  # the SDK wants the class of its own event streams, and makes none
 ClientMaker = Callable[[], Awaitable[AsyncAnthropic]]
 
 
@@ -52,23 +35,36 @@ class AnthropicClaude:
 
     async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Reply:
         """One call, never retried, given up after `seconds` in total; raises `UpstreamError`."""
+        return read_reply(await self._post(body, headers, seconds, stream=False), body)
+
+    async def open(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> ClaudeStream:
+        """One call whose answer is streamed, never retried; `seconds` until its headers. Raises as `send` does."""
+        return await opened(await self._post(body, headers, seconds, stream=True), body)
+
+    async def _post(
+        self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float, *, stream: bool
+    ) -> httpx2.Response:
         content = encode(body)
         client: AsyncAnthropic | None = None
+        connect = min(seconds * CONNECT_SHARE, CONNECT_SECONDS)
         try:
             async with asyncio.timeout(seconds):
                 client = await self.make_client()
-                response = await client.post(
+                found = await client.post(
                     "/v1/messages",
                     content=content,
-                    cast_to=httpx2.Response,
+                    cast_to=httpx2.Response,  # with it the SDK gives the response as it is, its body unread if streamed
+                    stream=stream,
+                    stream_cls=_UNUSED,
                     options={
                         "headers": {"Content-Type": "application/json", **headers},
-                        "timeout": httpx2.Timeout(seconds, connect=min(seconds * CONNECT_SHARE, CONNECT_SECONDS)),
+                        # A stream's reads have deadlines of their own, one per event.
+                        "timeout": httpx2.Timeout(seconds, connect=connect, read=None if stream else seconds),
                     },
                 )
         except (TimeoutError, anthropic.AnthropicError, httpx2.HTTPError) as error:
             raise upstream_error(error, begun=client is not None) from error
-        return read_reply(response, body)
+        return cast("httpx2.Response", found)
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
@@ -77,103 +73,3 @@ def encode(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except ValueError as error:  # lone surrogates; infinities
         raise InvalidRequest("body: it holds text or numbers that JSON in UTF-8 cannot carry") from error
-
-
-def read_reply(response: httpx2.Response, asked: Mapping[str, Any]) -> Reply:
-    """The reply in a 200; raises `UpstreamError` when it is no message or tells no usage: it was billed anyway."""
-    try:
-        message = json.loads(response.content)
-        usage = read_usage(message["usage"], asked)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise UpstreamError(
-            Failure.SERVER,
-            status=HTTP_BAD_GATEWAY,
-            request_id=response.headers.get("request-id"),
-            maybe_billed=True,
-        ) from error
-    return Reply(
-        content=response.content,
-        message=message,
-        usage=usage,
-        request_id=response.headers.get("request-id"),
-        headers=_kept(response.headers),
-    )
-
-
-def read_usage(usage: Mapping[str, Any], asked: Mapping[str, Any] | None = None) -> Usage:
-    """Tokens by bucket and what else is billed, as the API reports it; raises when it cannot be booked.
-
-    Cache writes without a breakdown are 5-minute writes, the API's default. A speed or geography that is not reported
-    is the one that the request `asked` for. Source: anthropic.types.Usage (2.12).
-    """
-    asked = asked or {}
-    searches = usage.get("server_tool_use") or {}
-    written = _count(usage.get("cache_creation_input_tokens"))
-    detail = usage.get("cache_creation") or {}
-    hour = _count(detail.get("ephemeral_1h_input_tokens"))
-    found = Usage(
-        input_tokens=_count(usage["input_tokens"]),
-        cache_read_input_tokens=_count(usage.get("cache_read_input_tokens")),
-        cache_creation_5m_input_tokens=written - hour,
-        cache_creation_1h_input_tokens=hour,
-        output_tokens=_count(usage["output_tokens"]),
-        web_search_requests=_count(searches.get("web_search_requests")),
-        speed=str(usage.get("speed") or asked.get("speed") or STANDARD),
-        inference_geo=_place(usage.get("inference_geo") or asked.get("inference_geo")),
-    )
-    if found.cache_creation_5m_input_tokens < 0:
-        raise ValueError(f"1-hour cache writes ({hour}) exceed all cache writes ({written})")
-    if found.prompt_tokens + found.output_tokens == 0:
-        raise ValueError("usage without a single token")
-    return found
-
-
-def _place(value: object) -> str:
-    """Models without `inference_geo` are reported to run at `not_available`: anywhere."""
-    return GLOBAL if value is None or value == "not_available" else str(value)
-
-
-def _count(value: object) -> int:
-    if value is None:
-        return 0
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r} is not a number of tokens or requests")
-    return value
-
-
-def upstream_error(error: Exception, *, begun: bool = True) -> UpstreamError:
-    """The SDK's errors in the words of the rules; the only place that knows them. begun: a client was at hand."""
-    if isinstance(error, anthropic.APIStatusError):
-        return _status_error(error)
-    late = isinstance(error, TimeoutError | anthropic.APITimeoutError | httpx2.TimeoutException)
-    on_the_wire = late or isinstance(error, anthropic.APIConnectionError | httpx2.HTTPError)
-    connected = not isinstance(error.__cause__ or error, _UNCONNECTED)
-    return UpstreamError(
-        Failure.TIMEOUT if late else Failure.CONNECTION, maybe_billed=begun and on_the_wire and connected
-    )
-
-
-def _status_error(error: anthropic.APIStatusError) -> UpstreamError:
-    status = error.status_code
-    failure = _FAILURES.get(status, Failure.REJECTED if HTTP_REFUSED <= status < HTTP_SERVER else Failure.SERVER)
-    final = error.error_code in FINAL_CODES
-    return UpstreamError(
-        Failure.REJECTED if final else failure,
-        status=status if status >= HTTP_REFUSED else HTTP_BAD_GATEWAY,
-        account=final or status in ACCOUNT_STATUSES,
-        body=error.response.content,
-        request_id=error.request_id,
-        retry_after=_seconds(error.response.headers.get("retry-after")),
-        headers=_kept(error.response.headers),
-    )
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text else None  # a duration, not money
-    except ValueError:
-        return None
-
-
-def _kept(headers: httpx2.Headers) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.startswith(_KEPT_HEADERS)}

@@ -1,21 +1,24 @@
 """One upstream call and its ledger entry: nothing calls Claude but through here."""
 
 import asyncio
-import dataclasses
+import contextlib
 import datetime as dt
 import math
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from cost_router.core import ledger, pricing
 from cost_router.core.backoff import wait_before
 from cost_router.core.budget import Reservation
 from cost_router.core.errors import CapExceeded, DeadlinePassed, Failure, NoPrice, NotCovered, StoreError, UpstreamError
-from cost_router.core.ledger import Entry
 from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply, Telemetry
-from cost_router.core.pricing import Usage, dollars
-from cost_router.core.trip import Call, Trip
+from cost_router.core.pricing import dollars
+from cost_router.core.streams import Live
+from cost_router.core.trip import Call, Trip, entry_of
+
+T = TypeVar("T")
 
 TOO_LATE: Final = "no answer came in time; what was spent is booked; longer work belongs on the jobs queue"
 SHORTEST_CALL: Final = 0.05  # seconds; with less than this left a call is not begun
@@ -56,11 +59,16 @@ class Caller:
     without_store: bool = False  # whether calls are made though the store of budgets cannot be reached
 
     async def persist(
-        self, call: Call, trip: Trip, deadline: float, patience: Patience, *, each: float = math.inf
-    ) -> Reply:
-        """Claude's reply, after as many tries as `patience` and the deadline allow; raises as `call` does.
+        self,
+        once: Callable[[float], Awaitable[T]],
+        deadline: float,
+        patience: Patience,
+        *,
+        each: float = math.inf,
+    ) -> T:
+        """What `once` gives, after as many tries as `patience` and the deadline allow; raises as it does.
 
-        each: seconds that a single try may take.
+        once: `call` or `stream`, given a deadline. each: seconds that a single try may take.
         """
         attempt = failures = 0
         met: UpstreamError | None = None
@@ -69,7 +77,7 @@ class Caller:
             if deadline - self.clock.monotonic() < patience.least_time:
                 raise DeadlinePassed(TOO_LATE)
             try:
-                return await self.call(call, trip, min(deadline, self.clock.monotonic() + each))
+                return await once(min(deadline, self.clock.monotonic() + each))
             except NotCovered:
                 if met is None:
                     raise
@@ -91,13 +99,43 @@ class Caller:
         Raises `DeadlinePassed` before a call that has no time left, `NotCovered` before one that a budget or the
         request's cap does not cover, `NoPrice`, `StoreError` and `UpstreamError`.
         """
+        began = self.clock.monotonic()
+        at, bound = await self._admit(call, trip, deadline)
+        try:
+            with self._entering_if_lost(call, trip, at, bound):
+                reply = await self.claude.send(call.body, call.headers, deadline - self.clock.monotonic())
+        finally:
+            if call.purpose == ledger.CLASSIFIER:  # of the last try: waiting for a limit is not the classifier's
+                trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
+        self._enter(call, trip, at, reply, bound)
+        return reply
+
+    async def stream(self, call: Call, trip: Trip, deadline: float) -> Live:
+        """The call as a stream whose first content event has come before `deadline`; its end enters it in the trip.
+
+        Raises as `call` does, until that event; then the call has ended and is entered.
+        """
+        at, bound = await self._admit(call, trip, deadline)
+        with self._entering_if_lost(call, trip, at, bound):
+            stream = await self.claude.open(call.body, call.headers, deadline - self.clock.monotonic())
+        live = Live(call, trip, at, bound, stream, self.clock)
+        await live.begin(deadline)
+        return live
+
+    async def _admit(self, call: Call, trip: Trip, deadline: float) -> tuple[dt.datetime, Decimal]:
+        """The time of a call and its upper bound, once that is put aside."""
         if deadline - self.clock.monotonic() < SHORTEST_CALL:
             raise DeadlinePassed(TOO_LATE)
-        at, began = self.clock.now(), self.clock.monotonic()
+        at = self.clock.now()
         bound = call.bound(at.date())
         await self.put_aside(bound, call, trip)
+        return at, bound
+
+    @contextlib.contextmanager
+    def _entering_if_lost(self, call: Call, trip: Trip, at: dt.datetime, bound: Decimal) -> Iterator[None]:
+        """Enter a call at its bound when it may have been paid for without telling its usage."""
         try:
-            reply = await self.claude.send(call.body, call.headers, deadline - self.clock.monotonic())
+            yield
         except UpstreamError as error:
             trip.record.rate_limits += error.is_limit
             if error.maybe_billed:
@@ -106,11 +144,6 @@ class Caller:
         except asyncio.CancelledError:  # whoever waited has gone; Claude may have been working all the same
             self._enter_bound(call, trip, at, bound, ledger.ABANDONED)
             raise
-        finally:
-            if call.purpose == ledger.CLASSIFIER:  # of the last try: waiting for a limit is not the classifier's
-                trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
-        self._enter(call, trip, at, reply, bound)
-        return reply
 
     def _enter(self, call: Call, trip: Trip, at: dt.datetime, reply: Reply, bound: Decimal) -> None:
         """Enter what the reply cost. One at a speed or place without a known price was paid for all the same."""
@@ -121,7 +154,7 @@ class Caller:
             return
         baseline = pricing.cost_elsewhere(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
         known = {"usage": reply.usage, "baseline_usd": baseline, "upstream_request_id": reply.request_id}
-        trip.trail.entries.append(_entry(call, trip, at, cost, **known))
+        trip.trail.entries.append(entry_of(call, trip, at, cost, **known))
 
     async def put_aside(self, amount: Decimal, call: Call, trip: Trip) -> None:
         """Put aside what is missing to `amount`: the most that is still to be paid, `call` being its dearest part.
@@ -138,7 +171,7 @@ class Caller:
         reservation = self._reservation(missing, call, trip)
         trip.reservations.append(reservation)  # before it is made: it may be made although no reply tells so
         try:
-            await _to_its_end(asyncio.ensure_future(self.ledger.reserve(reservation)))
+            await to_its_end(asyncio.ensure_future(self.ledger.reserve(reservation)))
         except NotCovered:
             trip.reservations.remove(reservation)
             raise
@@ -150,9 +183,9 @@ class Caller:
 
     def _reservation(self, amount: Decimal, call: Call, trip: Trip) -> Reservation:
         at, number = self.clock.now(), len(trip.reservations)
-        left = dt.timedelta(seconds=max(0.0, trip.request.deadline - self.clock.monotonic()))
+        left = dt.timedelta(seconds=max(0.0, trip.request.over_at - self.clock.monotonic()))
         id_ = f"{trip.request.id}#{number}"
-        lost = _entry(call, trip, at, amount, entry_id=id_, reservation=id_, flags=(ledger.AMBIGUOUS,))
+        lost = entry_of(call, trip, at, amount, entry_id=id_, reservation=id_, flags=(ledger.AMBIGUOUS,))
         return Reservation(
             id=id_,
             amount_usd=amount,
@@ -167,7 +200,7 @@ class Caller:
     ) -> None:
         trip.record.ambiguous += 1
         known = {"upstream_request_id": request_id, "flags": (ledger.AMBIGUOUS, *flags)}
-        trip.trail.entries.append(_entry(call, trip, at, bound, **known))
+        trip.trail.entries.append(entry_of(call, trip, at, bound, **known))
 
 
 def over_cap(amount: Decimal, cap: Decimal) -> CapExceeded:
@@ -179,34 +212,10 @@ def over_cap(amount: Decimal, cap: Decimal) -> CapExceeded:
     )
 
 
-async def _to_its_end(task: asyncio.Task[None]) -> None:
+async def to_its_end(task: asyncio.Task[T]) -> T:
     """Wait for a write, also when the waiting is cancelled: half a write that lands later would be nobody's."""
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
-
-
-def _entry(call: Call, trip: Trip, at: dt.datetime, cost_usd: Decimal, **known: Any) -> Entry:
-    """The entry of a call; `known`: what is known beside its cost."""
-    request, held = trip.request, trip.reservations
-    entry = Entry(
-        entry_id=f"{request.id}#{len(trip.trail.entries)}",
-        at=at,
-        request_id=request.id,
-        upstream_request_id=None,
-        tenant=request.tenant.name,
-        tags=request.tags,
-        label=call.label,
-        cause=call.cause,
-        tier=call.model.tier,
-        model=call.model.id,
-        purpose=call.purpose,
-        usage=Usage(),
-        cost_usd=cost_usd,
-        baseline_usd=Decimal(0),
-        asked=request.model,
-        reservation=held[-1].id if held else None,
-    )
-    return dataclasses.replace(entry, **known)

@@ -12,6 +12,7 @@ import json
 import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from cost_router.core.ask import PROMPT_TOKENS_ADDED, Ask
@@ -151,7 +152,8 @@ class Labeller:
                 deadline = min(request.deadline, self.clock.monotonic() + self.deadline_seconds)
                 reply = await self.caller.call(call, trip, deadline)
             else:
-                reply = await self.caller.persist(call, trip, request.deadline, patience, each=self.deadline_seconds)
+                once = partial(self.caller.call, call, trip)
+                reply = await self.caller.persist(once, request.deadline, patience, each=self.deadline_seconds)
         except (UpstreamError, DeadlinePassed) as error:
             if isinstance(error, UpstreamError) and error.is_limit and not patience.fall_back:
                 raise

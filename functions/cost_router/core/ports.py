@@ -28,6 +28,40 @@ class Reply:
     headers: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event of a message. raw: its bytes as they came, with the blank line that ends it.
+
+    usage: all tokens told so far, by the events that tell any. final: Claude has told why it stopped, so these are all.
+    """
+
+    raw: bytes = field(repr=False)
+    type: str  # `message_start`, `ping`, `content_block_delta`, ...; empty for a comment
+    usage: Usage | None = None
+    final: bool = False
+
+
+class Stream(Protocol):
+    """A message of Claude on its way, event by event."""
+
+    @property
+    def request_id(self) -> str | None:
+        """Claude's id of the call."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What goes on to the caller."""
+
+    async def next(self, seconds: float) -> Event | None:
+        """The next event, within `seconds`; None at the end, which comes after `message_stop`.
+
+        Raises `UpstreamError` for an `error` event, a cut, an end before `message_stop`, and when no event comes.
+        """
+
+    async def aclose(self) -> None:
+        """End the call, whole or not; harmless when it has ended."""
+
+
 class Claude(Protocol):
     """The Messages API."""
 
@@ -36,6 +70,9 @@ class Claude(Protocol):
 
         Before anything is sent it may raise `InvalidRequest`, `NotConfigured` and `StoreError`.
         """
+
+    async def open(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Stream:
+        """One call whose answer is streamed; `seconds` until it begins to come. Raises as `send` does."""
 
 
 class LabelStore(Protocol):

@@ -54,8 +54,19 @@ class Request:
     ask: Ask = field(repr=False)
     hints: Hints
     headers: Mapping[str, str]  # anthropic-version and anthropic-beta of the caller
-    deadline: float  # on the monotonic clock, seconds
+    deadline: float  # on the monotonic clock, seconds; of an answer that is streamed: when its content must have begun
+    stream_deadline: float = 0.0  # the same clock: when an answer that is streamed must have ended
     processing: str = REALTIME  # how its answer will be asked for: `realtime` or `batch`
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the caller wants events."""
+        return self.body.get("stream") is True
+
+    @property
+    def over_at(self) -> float:
+        """When nobody works on the request any more, booking apart."""
+        return max(self.deadline, self.stream_deadline) if self.streamed else self.deadline
 
     @property
     def tags(self) -> dict[str, str]:

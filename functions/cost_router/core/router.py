@@ -2,13 +2,15 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from cost_router.core import budget, pricing
 from cost_router.core.budget import Period
-from cost_router.core.calls import INTERACTIVE, SHORTEST_CALL, TOO_LATE, Caller, Patience
+from cost_router.core.calls import INTERACTIVE, SHORTEST_CALL, TOO_LATE, Caller, Patience, to_its_end
 from cost_router.core.catalogue import Lineup
 from cost_router.core.deciding import Decider
 from cost_router.core.errors import DeadlinePassed, Failure, NotCovered, StoreError, UpstreamError
@@ -17,8 +19,11 @@ from cost_router.core.policy import Choice, Decision
 from cost_router.core.ports import Chance, Clock, Ledger, Reply, Telemetry
 from cost_router.core.record import Record
 from cost_router.core.request import Request
-from cost_router.core.trip import Trip
+from cost_router.core.streamed import StreamedAnswer
+from cost_router.core.trip import Call, Trip
 from cost_router.core.words import Label
+
+T = TypeVar("T")
 
 SHARE_OF_THE_FIRST: Final = 2 / 3  # of the time left; a call that hangs must leave some to the tier below
 WORTH_SHARING: Final = 15.0  # seconds; with less left, the tier that is asked gets it all
@@ -63,11 +68,27 @@ class Router:
         trip = self.decider.trip(request, record)
         try:
             decision, label = await self.decider.decide(trip, patience)
-            choice, reply = await self._serve(decision, label, trip, patience)
+            choice, reply = await self._serve(self.caller.call, decision, label, trip, patience)
         finally:
             remaining = await self._settle(trip)
         _fill(record, choice, reply)
         return Answer(reply, choice, label, trip.trail.bill, remaining)
+
+    async def answer_stream(self, request: Request, record: Record) -> StreamedAnswer:
+        """Claude's answer from the right tier, begun: read its events to the end, or leave, within `async with`.
+
+        Until its first content event a failure is retried, falls back and raises as in `answer`; whatever was paid then
+        is booked.
+        """
+        trip = self.decider.trip(request, record)
+        try:
+            decision, label = await self.decider.decide(trip, INTERACTIVE)
+            choice, live = await self._serve(self.caller.stream, decision, label, trip, INTERACTIVE)
+        except BaseException:
+            await self._settle(trip)
+            raise
+        record.fallback = choice.cause.startswith("fallback:")
+        return StreamedAnswer(live, trip, self._settle)
 
     async def route(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Route:
         """The decision for a request without the answer call; a classifier call it takes is paid and booked."""
@@ -84,8 +105,13 @@ class Router:
         return Route(decision.choice, label, cost, tokens, trip.trail.bill)
 
     async def _serve(
-        self, decision: Decision, label: Label | None, trip: Trip, patience: Patience
-    ) -> tuple[Choice, Reply]:
+        self,
+        once: Callable[[Call, Trip, float], Awaitable[T]],
+        decision: Decision,
+        label: Label | None,
+        trip: Trip,
+        patience: Patience,
+    ) -> tuple[Choice, T]:
         """The first choice that answers; the first error when none does or when one is not to be passed on."""
         first: UpstreamError | None = None
         choices = (decision.choice, *(decision.fallbacks if patience.fall_back else ()))
@@ -94,9 +120,9 @@ class Router:
                 break
             trip.record.model, trip.record.tier, trip.record.cause = choice.model.id, choice.tier, choice.cause
             try:
-                call = self.decider.call(choice, label, trip.request)
+                call = partial(once, self.decider.call(choice, label, trip.request), trip)
                 each = math.inf if choice is choices[-1] else self._share(trip.request)
-                return choice, await self.caller.persist(call, trip, trip.request.deadline, patience, each=each)
+                return choice, await self.caller.persist(call, trip.request.deadline, patience, each=each)
             except UpstreamError as error:
                 first = first or error
                 if not error.passes_with_time:
@@ -127,7 +153,7 @@ class Router:
     async def _settle(self, trip: Trip) -> Decimal | None:
         """Book the trip and let its other writes end; the booking does not depend on them."""
         try:
-            return await self._book(trip)
+            return await to_its_end(asyncio.ensure_future(self._book(trip)))
         finally:
             for outcome in await asyncio.gather(*trip.pending, return_exceptions=True):
                 if isinstance(outcome, Exception):

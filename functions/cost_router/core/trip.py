@@ -1,6 +1,7 @@
 """One request on its way to Claude: what is to be called, and what has been called and put aside so far."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from typing import Any
 from cost_router.core import pricing
 from cost_router.core.budget import Pace, Reservation, Scope, Standing
 from cost_router.core.catalogue import Model
-from cost_router.core.ledger import Trail
+from cost_router.core.ledger import Entry, Trail
+from cost_router.core.pricing import Usage
 from cost_router.core.record import Record
 from cost_router.core.request import Request
 from cost_router.core.terms import Terms
@@ -64,3 +66,27 @@ class Trip:
         """What is put aside and not used up yet."""
         put_aside = sum((reservation.amount_usd for reservation in self.reservations), Decimal(0))
         return max(Decimal(0), put_aside - self.trail.bill.cost_usd)
+
+
+def entry_of(call: Call, trip: Trip, at: dt.datetime, cost_usd: Decimal, **known: Any) -> Entry:
+    """The entry of a call; `known`: what is known beside its cost."""
+    request, held = trip.request, trip.reservations
+    entry = Entry(
+        entry_id=f"{request.id}#{len(trip.trail.entries)}",
+        at=at,
+        request_id=request.id,
+        upstream_request_id=None,
+        tenant=request.tenant.name,
+        tags=request.tags,
+        label=call.label,
+        cause=call.cause,
+        tier=call.model.tier,
+        model=call.model.id,
+        purpose=call.purpose,
+        usage=Usage(),
+        cost_usd=cost_usd,
+        baseline_usd=Decimal(0),
+        asked=request.model,
+        reservation=held[-1].id if held else None,
+    )
+    return dataclasses.replace(entry, **known)

@@ -4,8 +4,9 @@ On AWS it runs under uvicorn behind the Lambda Web Adapter, in the emulator and 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -29,9 +30,11 @@ from cost_router.handlers.hints import parse_hints
 from cost_router.handlers.schemas import parse_message
 from cost_router.handlers.settings import RouterSettings
 from cost_router.handlers.spending import parse_query, report
+from cost_router.handlers.streaming import EventStream, unless_gone
 from cost_router.handlers.strict_json import parse_json
 from cost_router.handlers.wiring import Outside
 
+BOOKING_SECONDS: Final = 5.0  # for what was in mid-air when the process is told to end
 FORWARDED: Final = ("anthropic-version", "anthropic-beta")
 Answerer = Callable[[Request, Record], Awaitable[Response]]
 
@@ -44,11 +47,14 @@ class FrontDoor:
     out: Outside
     settings: RouterSettings
     reader: LedgerReader
+    in_flight: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def messages(self, http: HttpRequest) -> Response:
         """`POST /v1/messages`."""
 
         async def answer(request: Request, record: Record) -> Response:
+            if request.streamed:
+                return await self._stream(http, request, record)
             return replies.answered(await self.router.answer(request, record), record)
 
         return await self._serve(http, "request", answer)
@@ -89,6 +95,21 @@ class FrontDoor:
         message = f"{asked} is not served; accepted: POST /v1/messages, POST /v1/route, GET /v1/spend, GET /health"
         return replies.plain_error(status, kind, message, record)
 
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """Let requests that a server cancels when it ends book what they have paid for."""
+        yield
+        if self.in_flight:
+            await asyncio.wait(self.in_flight, timeout=BOOKING_SECONDS)
+
+    async def _stream(self, http: HttpRequest, request: Request, record: Record) -> Response:
+        """The answer as events, once its content has begun: until then a failure is an HTTP error like any other."""
+        try:
+            begun = await unless_gone(http.receive, self.router.answer_stream(request, record))
+        except ClientDisconnect:
+            return replies.left(record)
+        return EventStream(begun, record, self.out.telemetry)
+
     async def _serve(self, http: HttpRequest, kind: str, answerer: Answerer) -> Response:
         """Admit the request and let `answerer` answer it."""
 
@@ -101,6 +122,7 @@ class FrontDoor:
         """Do the work and tell what happened; every error ends here. `work` gets the time at which it began."""
         began = self.out.clock.monotonic()
         record = self._record("nobody", kind)
+        self._note_in_flight()
         try:
             try:
                 response = await work(record, began)
@@ -116,9 +138,22 @@ class FrontDoor:
         except Exception as error:  # noqa: BLE001  the boundary: a defect becomes a 500 and a log line, not a lost request
             self.out.telemetry.defect(record.request_id, error)
             response = replies.broken(record)
-        record.latency_ms = (self.out.clock.monotonic() - began) * 1000
-        self.out.telemetry.done(record)
+
+        def finish() -> None:
+            record.latency_ms = (self.out.clock.monotonic() - began) * 1000
+            self.out.telemetry.done(record)
+
+        if isinstance(response, EventStream):
+            response.finish = finish
+        else:
+            finish()
         return response
+
+    def _note_in_flight(self) -> None:
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        if task:
+            self.in_flight.add(task)
+            task.add_done_callback(self.in_flight.discard)
 
     async def _admit(self, http: HttpRequest, record: Record, began: float) -> Request:
         tenant = await authenticate(http.headers, self.out.tenants)
@@ -136,6 +171,7 @@ class FrontDoor:
             hints=parse_hints(message.router, http.headers),
             headers={name: http.headers[name] for name in FORWARDED if name in http.headers},
             deadline=began + self.settings.deadline_seconds,
+            stream_deadline=began + self.settings.stream_deadline_seconds,
         )
         record.tags = request.tags
         return request
@@ -166,6 +202,7 @@ def make_app(router: Router, out: Outside, settings: RouterSettings, reader: Led
             HttpRoute(HEALTH_PATH, door.health, methods=["GET"]),
         ],
         exception_handlers={404: door.nowhere, 405: door.nowhere},
+        lifespan=door.lifespan,
     )
     app.router.redirect_slashes = False  # a redirect would be the one reply that is not in Anthropic's shape
     return app

@@ -54,6 +54,8 @@ def parse_job(raw: str) -> JobBody:
     lane = router.get("lane", DIRECT)
     if lane not in LANES:
         raise InvalidRequest(f"router.lane: {quoted(lane)}; accepted: {', '.join(map(repr, LANES))}")
+    if params.get("stream") is True:
+        raise InvalidRequest("params.stream: True; a job has one result; accepted: false, or leave it out")
     hints = parse_hints(router, {}, JOB_FIELDS)
     return JobBody(
         group=_name(router, "group", UNGROUPED),

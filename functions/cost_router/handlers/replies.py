@@ -1,12 +1,14 @@
 """What goes out: answers with the router's headers, and every error as HTTP in Anthropic's shape; mapped only here."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
 from cost_router.core import errors
 from cost_router.core.errors import Failure, RouterError, UpstreamError, anthropic_shape
+from cost_router.core.ledger import Bill
 from cost_router.core.pricing import dollars
 from cost_router.core.record import Record
 from cost_router.core.router import Answer, Route
@@ -26,20 +28,27 @@ STATUSES: Final[Mapping[type[RouterError], int]] = {
 }
 NO_ANSWER: Final[Mapping[Failure, int]] = {Failure.TIMEOUT: 504, Failure.CONNECTION: 502}
 SERVER_ERROR: Final = 500
+CALLER_LEFT: Final = 499  # nginx's "client closed request"; in logs only
 
 
 def answered(answer: Answer, record: Record) -> Response:
     """Claude's message as it came, with what the router did in the headers."""
-    headers = _decision_headers(record) | {
-        "x-router-cost-usd": dollars(answer.bill.cost_usd),
-        "x-router-classifier-cost-usd": dollars(answer.bill.classifier_cost_usd),
-        "x-router-baseline-usd": dollars(answer.bill.baseline_usd),
+    headers = decision_headers(record) | {
+        **cost_headers(answer.bill, answer.remaining_usd),
         **answer.reply.headers,
         "request-id": answer.reply.request_id or record.request_id,
     }
-    if answer.remaining_usd is not None:
-        headers["x-router-budget-remaining-usd"] = dollars(answer.remaining_usd)
     return Response(answer.reply.content, media_type="application/json", headers=headers)
+
+
+def cost_headers(bill: Bill, remaining_usd: Decimal | None) -> dict[str, str]:
+    """What the request cost, once it is booked."""
+    found = {
+        "x-router-cost-usd": dollars(bill.cost_usd),
+        "x-router-classifier-cost-usd": dollars(bill.classifier_cost_usd),
+        "x-router-baseline-usd": dollars(bill.baseline_usd),
+    }
+    return found if remaining_usd is None else found | {"x-router-budget-remaining-usd": dollars(remaining_usd)}
 
 
 def routed(route: Route, record: Record) -> Response:
@@ -54,7 +63,7 @@ def routed(route: Route, record: Record) -> Response:
         "estimated_cost_usd": dollars(route.estimated_cost_usd),
         "classifier_cost_usd": dollars(route.bill.classifier_cost_usd),
     }
-    return JSONResponse(body, headers=_decision_headers(record) | {"request-id": record.request_id})
+    return JSONResponse(body, headers=decision_headers(record) | {"request-id": record.request_id})
 
 
 def reported(body: Mapping[str, Any], record: Record) -> Response:
@@ -66,10 +75,9 @@ def failed(error: RouterError, record: Record) -> Response:
     """An error in Anthropic's shape; fills the record's status and error type."""
     body = dict(anthropic_shape(error))
     request_id = record.request_id
-    headers = _decision_headers(record)
-    status = STATUSES.get(type(error), SERVER_ERROR)
+    headers = decision_headers(record)
+    status = status_of(error)
     if isinstance(error, UpstreamError):
-        status = error.status or NO_ANSWER.get(error.failure, 502)
         request_id = error.request_id or request_id
         headers |= error.headers
     if isinstance(error, errors.RuleRefused):
@@ -108,7 +116,20 @@ def plain_error(
     return JSONResponse(body, status, {**(headers or {}), "request-id": record.request_id})
 
 
-def _decision_headers(record: Record) -> dict[str, str]:
+def status_of(error: RouterError) -> int:
+    """The HTTP status of an error; Claude's own where there is one."""
+    if isinstance(error, UpstreamError):
+        return error.status or NO_ANSWER.get(error.failure, 502)
+    return STATUSES.get(type(error), SERVER_ERROR)
+
+
+def left(record: Record) -> Response:
+    """For a caller who has gone before there was an answer: nobody reads it, the log line has its status."""
+    record.status, record.error = CALLER_LEFT, "abandoned"
+    return plain_error(CALLER_LEFT, "invalid_request_error", "the caller left before there was an answer", record)
+
+
+def decision_headers(record: Record) -> dict[str, str]:
     """What is known of the decision; headers without a value are left out."""
     found: dict[str, Any] = {
         "x-router-model": record.model,

@@ -39,8 +39,6 @@ def parse_message(value: Mapping[str, Any], *, model: str | None = None) -> Mess
     max_tokens = _max_tokens(body)
     _check_types(body)
     _check_messages(body)
-    if body.get("stream"):
-        raise InvalidRequest("stream: True is not served yet; accepted: false, or leave it out")
     capability.check_billing_fields(body)
     _check_tool_names(body)
     return MessageBody(body, name, max_tokens, read_ask(body), router)

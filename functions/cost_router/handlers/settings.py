@@ -71,6 +71,7 @@ class RouterSettings:
     """What only the router function needs."""
 
     deadline_seconds: float
+    stream_deadline_seconds: float
     max_body_bytes: int
 
     @classmethod
@@ -78,6 +79,7 @@ class RouterSettings:
         """The settings in `env`; raises `BadSetting`."""
         return cls(
             deadline_seconds=_positive(env, Env.DEADLINE_SECONDS),
+            stream_deadline_seconds=_positive(env, Env.STREAM_DEADLINE_SECONDS),
             max_body_bytes=_whole(env, Env.MAX_BODY_BYTES),
         )
 

@@ -1,7 +1,8 @@
 """The answers: simulated text, JSON that follows a schema, or a tool call; the same for the same request.
 
 Text says that it is simulated. Output tokens are those of what is in the answer, at least 1 and never more than
-`max_tokens`; the stand-in never thinks.
+`max_tokens`. It thinks, in words that say so too, when `THINK_MARKER` is in the last user text and `thinking` is not
+disabled.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ from infra.local.standin.schemas import Dice, Generator
 from infra.local.standin.tokens import TOOL_TOKENS, canonical, cut_to, text_tokens
 
 TOOL_MARKER: Final = "[[tool]]"
+THINK_MARKER: Final = "[[think]]"
+SIGNATURE: Final = "c2ltdWxhdGVk"  # of thinking; base64 of `simulated`
 FILLER: Final = (
     "the request was received and read in full but no model was called so these words carry no meaning beyond their "
     "number which follows from the request and stays the same each time"
@@ -37,6 +40,22 @@ class Answer:
 def compose(body: dict[str, Any], model: Model, *, label: str | None, ids: Callable[[str], str]) -> Answer:
     """The answer to a validated request; `label` fills the label of a classifier's schema."""
     dice = Dice(_seed(body, model))
+    answer = _said(body, model, dice, label=label, ids=ids)
+    thinks = (body.get("thinking") or {}).get("type") != "disabled" and THINK_MARKER in last_user_text(body)
+    return _after_thinking(answer, body["max_tokens"], model) if thinks else answer
+
+
+def _after_thinking(answer: Answer, max_tokens: int, model: Model) -> Answer:
+    """The answer with a thinking block before it, where there is room for both."""
+    text = f"[stand-in thinking of {model.id}] This thought is simulated."
+    tokens = answer.output_tokens + text_tokens(text, model)
+    if tokens > max_tokens:
+        return answer
+    block = {"type": "thinking", "thinking": text, "signature": SIGNATURE}
+    return Answer([block, *answer.content], answer.stop_reason, tokens, answer.stop_sequence)
+
+
+def _said(body: dict[str, Any], model: Model, dice: Dice, *, label: str | None, ids: Callable[[str], str]) -> Answer:
     tool = _tool_to_call(body)
     if tool is not None:
         return _tool_call(tool, body["max_tokens"], model, dice, ids)

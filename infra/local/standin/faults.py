@@ -11,9 +11,10 @@ HTML: Final = "html"  # billed; 200 with an HTML page
 NO_USAGE: Final = "no_usage"  # billed; the answer has no usage
 SSE_ERROR: Final = "sse_error"  # billed; the stream ends with an error event
 SSE_CUT: Final = "sse_cut"  # billed; the stream is cut
-KINDS: Final = (CUT_BEFORE, CUT_AFTER, HTML, NO_USAGE, SSE_ERROR, SSE_CUT)
+SSE_END: Final = "sse_end"  # billed; the stream ends as if it were whole, without `message_stop`
+KINDS: Final = (CUT_BEFORE, CUT_AFTER, HTML, NO_USAGE, SSE_ERROR, SSE_CUT, SSE_END)
 OVERLOADED: Final = 529
-STREAM_ONLY: Final = (SSE_ERROR, SSE_CUT)
+STREAM_ONLY: Final = (SSE_ERROR, SSE_CUT, SSE_END)
 BATCH_OPERATIONS: Final = ("create", "retrieve", "list", "cancel", "results")
 BATCH_KINDS: Final = (CUT_BEFORE, CUT_AFTER)
 LINE_RESULTS: Final = ("errored", "expired", "canceled")
@@ -33,6 +34,7 @@ class Fault:
     type: str | None = None
     message: str | None = None
     error_code: str | None = None
+    after: int | None = None  # events of a stream that come before its fault; None: half of them, `sse_end` all but one
 
     @property
     def billed(self) -> bool:

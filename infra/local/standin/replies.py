@@ -91,7 +91,9 @@ def _event_stream(
     made = streaming.events(message)
     cut = outcome.kind in (faults.CUT_AFTER, faults.SSE_CUT)
     if cut or outcome.kind == faults.SSE_ERROR:
-        made = streaming.half(made)
+        made = streaming.head(made, outcome.after)
+    if outcome.kind == faults.SSE_END:
+        made = streaming.head(made, len(made) if outcome.after is None else outcome.after)
     if outcome.kind == faults.SSE_ERROR and outcome.error:
         made.append(streaming.error_event(outcome.error, request_id))
     headers = (outcome.headers or {}) | {"cache-control": "no-cache"}

@@ -6,15 +6,16 @@
      "system_role": "accept" | "refuse" | "as_api", "forced_tool_use": "accept" | "refuse" | "as_api",
      "faults": [{"times": 2, "model": "...", "purpose": "classifier" | "answer", "latency": 1.0, "status": 429,
                  "retry_after": 7, "type": "rate_limit_error", "message": "...", "error_code": "..."},
-                {"times": null, "kind": "cut_after"}],
+                {"times": null, "kind": "cut_after"}, {"kind": "sse_cut", "after": 3}],
      "batch_seconds": 60, "batch_faults": [{"on": "create", "kind": "cut_after"}, {"on": "retrieve", "status": 404}],
      "line_faults": [{"times": 2, "model": "...", "result": "errored" | "expired" | "canceled", "type": "api_error"}]}
 
 A field that is given replaces what was there; the others stay. New limits start with full buckets. Faults are tried in
 order, and each applies to its next `times` matching calls (1 by default, null: all until replaced); one with a latency
-only delays. A scripted label is used up by the next classifier call that is billed. The usage and cost report leaves
-out what is younger than `report_delay` seconds. A Message Batch takes `batch_seconds` (0: it has ended at the next
-look); faults on batches apply to the requests named by `on`, those on lines when the batch is worked on.
+only delays; `after` counts the events of a stream before its fault. A scripted label is used up by the next classifier
+call that is billed. The usage and cost report leaves out what is younger than `report_delay` seconds. A Message Batch
+takes `batch_seconds` (0: it has ended at the next look); faults on batches apply to the requests named by `on`, those
+on lines when the batch is worked on.
 """
 
 from collections.abc import Sequence

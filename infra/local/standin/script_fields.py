@@ -9,6 +9,7 @@ from infra.local.standin.faults import (
     BATCH_OPERATIONS,
     KINDS,
     LINE_RESULTS,
+    STREAM_ONLY,
     BatchFault,
     Fault,
     LineFault,
@@ -23,7 +24,7 @@ PER_MINUTE: Final = ("rpm", "itpm", "otpm")
 LIMIT_FIELDS: Final = (*PER_MINUTE, "burst_seconds")
 FAULT_FIELDS: Final = (
     *("times", "model", "purpose", "latency", "status", "kind"),
-    *("retry_after", "type", "message", "error_code"),
+    *("retry_after", "type", "message", "error_code", "after"),
 )
 BATCH_FAULT_FIELDS: Final = ("on", "times", "status", "kind")
 LINE_FAULT_FIELDS: Final = ("result", "times", "model", "type", "message")
@@ -71,6 +72,8 @@ def _fault(name: str, value: object) -> Fault:
     read = _fields(name, value, FAULT_FIELDS, _FAULT_PARSERS)
     if ("status" in read and "kind" in read) or not read.keys() & {"status", "kind", "latency"}:
         raise invalid(f"{name}: accepted: a status, or a kind ({', '.join(KINDS)}), or only a latency")
+    if "after" in read and read.get("kind") not in STREAM_ONLY:
+        raise invalid(f"{name}.after: accepted: with the kinds {', '.join(STREAM_ONLY)} only")
     return Fault(**read)
 
 
@@ -100,6 +103,12 @@ def _fields(
 def _whole(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise invalid(f"{name}: {value!r}; accepted: a whole number above 0, or null")
+    return value
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise invalid(f"{name}: {value!r}; accepted: a whole number, 0 or more")
     return value
 
 
@@ -155,6 +164,7 @@ _FAULT_PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "type": _text,
     "message": _text,
     "error_code": _text,
+    "after": _count,
 }
 _BATCH_FAULT_PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "on": _one_of(*BATCH_OPERATIONS),

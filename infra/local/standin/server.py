@@ -44,6 +44,8 @@ def serve(app: Starlette, port: int, ready_file: Path | None) -> None:
     if ready_file:
         ready_file.unlink(missing_ok=True)
     listener = socket.create_server((HOST, port), backlog=2_048)
+    # asyncio sets this on its own listeners only; without it an event waits until the one before is acknowledged.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         app,

@@ -27,6 +27,7 @@ class Outcome:
     message: dict[str, Any] | None = None
     error: ApiError | None = None  # instead of the message, or what ends a stream
     headers: dict[str, str] | None = None
+    after: int | None = None  # events before the fault of a stream
 
 
 class StandIn:
@@ -90,6 +91,7 @@ class StandIn:
             self._message(model, answer, usage, searched.blocks),
             _stream_error(fault),
             self.limiter.headers(model.id, now),
+            fault.after if fault else None,
         )
 
     def work(

@@ -19,8 +19,10 @@ def error_event(error: ApiError, request_id: str) -> bytes:
     return _encoded(error.body(request_id))
 
 
-def half(made: list[bytes]) -> list[bytes]:
-    """The events up to the middle of the stream, at least the first one and never the last two."""
+def head(made: list[bytes], after: int | None) -> list[bytes]:
+    """The first `after` events, never the last one; without a number up to the middle, and never the last two."""
+    if after is not None:
+        return made[: min(after, len(made) - 1)]
     return made[: max(1, min(len(made) // 2, len(made) - 2))]
 
 
@@ -49,12 +51,18 @@ def _block(index: int, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return
     if block["type"] in {"tool_use", "server_tool_use"}:
         empty, kind, field, text = block | {"input": {}}, "input_json_delta", "partial_json", json.dumps(block["input"])
+    elif block["type"] == "thinking":
+        empty, kind, field = block | {"thinking": "", "signature": ""}, "thinking_delta", "thinking"
+        text = block["thinking"]
     else:
         empty, kind, field, text = block | {"text": ""}, "text_delta", "text", block["text"]
     yield {"type": "content_block_start", "index": index, "content_block": empty}
     for at in range(0, len(text), CHUNK):
         delta = {"type": kind, field: text[at : at + CHUNK]}
         yield {"type": "content_block_delta", "index": index, "delta": delta}
+    if block["type"] == "thinking":
+        signed = {"type": "signature_delta", "signature": block["signature"]}
+        yield {"type": "content_block_delta", "index": index, "delta": signed}
     yield {"type": "content_block_stop", "index": index}
 
 

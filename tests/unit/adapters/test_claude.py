@@ -14,7 +14,8 @@ import httpx2
 import pytest
 from anthropic import _exceptions
 
-from cost_router.adapters.claude import FINAL_CODES, AnthropicClaude, read_usage, upstream_error
+from cost_router.adapters.claude import AnthropicClaude
+from cost_router.adapters.claude_replies import FINAL_CODES, read_usage, upstream_error
 from cost_router.core.errors import Failure, InvalidRequest, NotConfigured, UpstreamError
 from cost_router.core.ports import Reply
 from cost_router.core.pricing import Usage

@@ -30,6 +30,7 @@ class Seen:
 
     headers: list[dict[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)  # of the callers: the same port is the same connection
 
 
 @dataclass
@@ -49,6 +50,7 @@ def serving() -> Iterator[Upstream]:
     async def messages(request: Request) -> Response:
         upstream.seen.headers.append(dict(request.headers))
         upstream.seen.bodies.append(await request.body())
+        upstream.seen.ports.append(request.client.port if request.client else 0)
         return upstream.reply or JSONResponse(MESSAGE, headers={"request-id": "req_up"})
 
     with listening(Starlette(routes=[Route("/v1/messages", messages, methods=["POST"])])) as upstream.url:

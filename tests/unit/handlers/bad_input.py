@@ -89,7 +89,6 @@ BODIES: Final = [
     Bad("a nest of 200 levels", replaced('"hello"', "[" * 197 + "]" * 197), "messages.0.content.0: it is a list"),
     Bad("deep tool results", nested_results(400), "body: it is nested too deeply"),
     Bad("very deep tool results", nested_results(15_000), "body: it is nested too deeply"),
-    Bad("stream", raw(stream=True), "stream"),
     Bad("stream a word", raw(stream="yes"), "stream: it is a string"),
     Bad("system a number", raw(system=5), "system: it is a number"),
     Bad("tools an object", raw(tools={}), "tools: it is an object"),

@@ -68,6 +68,7 @@ BAD_JOBS = [
     ("a custom_id of 65 letters", json.dumps({"custom_id": "a" * 65, "params": message_body()}), "custom_id: 'aaa"),
     ("a custom_id with a line break", json.dumps({"custom_id": "a\n", "params": message_body()}), "custom_id"),
     ("no params", json.dumps({"custom_id": "a"}), "params: it is missing or null"),
+    ("a stream", json.dumps({"custom_id": "a", "params": message_body(stream=True)}), "params.stream: True"),
     ("hints in params", json.dumps({"custom_id": "a", "params": message_body(router={})}), "params.router"),
     ("a lone surrogate", '{"custom_id": "a\ud800"}', "lone surrogate"),
 ]

@@ -26,6 +26,7 @@ def test_good_settings_are_typed() -> None:
     assert settings.classifier_deadline_seconds == 3.0
     assert settings.upstream_url is None
     assert (router.deadline_seconds, router.max_body_bytes) == (25.0, 1_000_000)
+    assert router.stream_deadline_seconds == 100.0
     assert (batch.job_concurrency, batch.jobs_queue_url) == (5, "http://127.0.0.1/jobs")
 
 
@@ -87,6 +88,8 @@ def test_what_is_missing_is_named(name: str) -> None:
         (Env.DEADLINE_SECONDS, "0"),
         (Env.DEADLINE_SECONDS, "900.1"),
         (Env.DEADLINE_SECONDS, "25s"),
+        (Env.STREAM_DEADLINE_SECONDS, "0"),
+        (Env.STREAM_DEADLINE_SECONDS, "901"),
         (Env.CLASSIFIER_DEADLINE_SECONDS, "-0.5"),
         (Env.MAX_BODY_BYTES, "0"),
         (Env.MAX_BODY_BYTES, "0.5"),

@@ -1,6 +1,7 @@
 """What the stand-in answers, and what it bills for it."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -169,3 +170,23 @@ def test_the_heuristic_knows_the_kinds_of_asks_of_the_demo(desk: Desk, label: st
     text = f"<request-9f2c>\n{ask}\n</request-9f2c>\nturns=1 characters=480 tools=0 liability=0 documents=0"
     assert json.loads(desk.post(classify(text)).json()["content"][0]["text"]) == {"label": label}
     assert json.loads(desk.post(classify(ask)).json()["content"][0]["text"]) == {"label": label}
+
+
+def test_it_thinks_when_it_is_asked_to_and_streams_the_thought_and_its_signature(desk: Desk, ask: Json) -> None:
+    thoughtful = ask | {"messages": [{"role": "user", "content": "hello [[think]]"}]}
+    message = desk.post(thoughtful).json()
+    assert [block["type"] for block in message["content"]] == ["thinking", "text"]
+    assert message["usage"]["output_tokens"] > desk.post(ask).json()["usage"]["output_tokens"]
+    streamed = desk.post(thoughtful | {"stream": True}).text
+    kinds = [
+        kind
+        for kind in re.findall(r'"type":"(\w+_delta)"', streamed)
+        if kind not in {"message_delta", "content_block_delta"}
+    ]
+    assert set(kinds) == {"thinking_delta", "signature_delta", "text_delta"}
+    assert kinds.index("signature_delta") < kinds.index("text_delta")
+
+
+def test_it_does_not_think_when_thinking_is_disabled(desk: Desk, ask: Json) -> None:
+    quiet = ask | {"messages": [{"role": "user", "content": "hello [[think]]"}], "thinking": {"type": "disabled"}}
+    assert [block["type"] for block in desk.post(quiet).json()["content"]] == ["text"]

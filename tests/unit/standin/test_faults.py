@@ -221,3 +221,33 @@ def test_chunk_delay_waits_after_every_event(desk: Desk, ask: Json) -> None:
 def events_of(text: str) -> list[tuple[str, Json]]:
     pairs = [event.split("\n") for event in text.strip().split("\n\n")]
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs]
+
+
+@pytest.mark.parametrize(
+    ("fault", "names"),
+    [
+        ({"kind": "sse_error", "after": 0}, ["error"]),
+        ({"kind": "sse_error", "after": 2}, ["message_start", "ping", "error"]),
+        ({"kind": "sse_end", "after": 3}, ["message_start", "ping", "content_block_start"]),
+    ],
+)
+def test_a_stream_may_break_after_any_number_of_events(
+    desk: Desk, ask: Json, fault: dict[str, Any], names: list[str]
+) -> None:
+    desk.script(faults=[fault])
+    assert [name for name, _ in events_of(desk.post(ask | {"stream": True}).text)] == names
+    assert [call["fault"] for call in desk.meter()] == [fault["kind"]]
+
+
+def test_a_stream_may_end_as_if_it_were_whole_without_message_stop(desk: Desk, ask: Json) -> None:
+    desk.script(faults=[{"kind": "sse_end"}])
+    broken = events_of(desk.post(ask | {"stream": True}).text)
+    whole = events_of(desk.post(ask | {"stream": True}).text)
+    assert [name for name, _ in broken] == [name for name, _ in whole][:-1]
+    assert broken[-1][0] == "message_delta"
+
+
+def test_how_many_events_come_first_is_for_faults_of_streams_only(desk: Desk) -> None:
+    answer = desk.client.post("/_script", json={"faults": [{"kind": "html", "after": 2}]})
+    assert answer.status_code == 400
+    assert "sse_error, sse_cut, sse_end" in answer.json()["error"]["message"]

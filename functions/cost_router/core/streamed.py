@@ -1,0 +1,61 @@
+"""One streamed answer on its way to the caller, until it is booked."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from types import TracebackType
+from typing import Final, Self
+
+from cost_router.core.errors import DeadlinePassed, Failure, UpstreamError
+from cost_router.core.ledger import Bill
+from cost_router.core.ports import Event
+from cost_router.core.streams import Live
+from cost_router.core.trip import Trip
+
+TOO_LONG: Final = "the answer was not whole in time; what was spent is booked; longer work belongs on the jobs queue"
+
+
+@dataclass(slots=True)
+class StreamedAnswer:
+    """Claude's events as they come; leaving its `async with` ends the call and books it, also when cancelled."""
+
+    live: Live
+    trip: Trip
+    settle: Callable[[Trip], Awaitable[Decimal | None]]
+    remaining_usd: Decimal | None = None  # under the tightest budget, once it is booked; None without one
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        record = self.trip.record
+        try:
+            await self.live.end()
+        finally:
+            record.usage, record.upstream_request_id = self.live.usage, self.live.stream.request_id
+            self.remaining_usd = await self.settle(self.trip)
+
+    @property
+    def bill(self) -> Bill:
+        """What was paid for the request; all of it once it is booked."""
+        return self.trip.trail.bill
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the whole answer must have ended."""
+        return self.trip.request.over_at - self.live.clock.monotonic()
+
+    async def next(self) -> Event | None:
+        """The next event; None at the end. What is not asked for is not read.
+
+        Raises `UpstreamError` when the stream breaks and `DeadlinePassed` when the answer is not whole in time; no
+        other tier is asked then, because the caller has a part of this answer already.
+        """
+        try:
+            return await self.live.next(self.trip.request.over_at)
+        except UpstreamError as error:
+            if error.failure is Failure.TIMEOUT and self.seconds_left <= 0:
+                raise DeadlinePassed(TOO_LONG) from error
+            raise
