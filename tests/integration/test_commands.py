@@ -164,7 +164,9 @@ def test_the_pinned_cdk_command_deploys_the_same_app(tmp_path: Path) -> None:
         emulator = start_emulator(children)
         emulator.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
         emulator.client("s3").create_bucket(Bucket="cdk-hnb659fds-assets-000000000000-us-east-1")
-        context = ["-c", "env=cdktest", "-c", "local=true", "-c", "streaming=false", "-c", "daily_budget_usd=5"]
+        settings = ("env=cdktest", "local=true", "streaming=false", "daily_budget_usd=5", "monthly_budget_usd=90")
+        # The emulator has no metric math, of which the band of usual spend is made.
+        context = [word for setting in (*settings, "spend_anomaly=") for word in ("-c", setting)]
         done = subprocess.run(
             ["npx", "--yes", CDK, "deploy", "--require-approval", "never", "--output", str(tmp_path / "out"), *context],
             cwd=ROOT,

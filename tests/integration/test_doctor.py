@@ -65,10 +65,17 @@ def test_a_dead_letter_is_a_warning(folder: Path, stack: LocalStack) -> None:
 
 def test_the_lines_for_people_say_the_same_and_never_the_key(folder: Path, stack: LocalStack, stored: str) -> None:
     stack.emulator.client("secretsmanager").put_secret_value(SecretId=stored, SecretString="sk-ant-canary")
+    unsubscribe_all(stack)  # other tests listen to the stack's alerts
     text = command("doctor", cwd=folder)
     assert "ok   anthropic key  stored" in text
     assert "-> deploy with -c alert_email=" in text
     assert "canary" not in text + command("doctor", "--json", cwd=folder)
+
+
+def unsubscribe_all(stack: LocalStack) -> None:
+    sns, topic = stack.emulator.client("sns"), stack.outputs[Output.ALERTS_TOPIC]
+    for row in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+        sns.unsubscribe(SubscriptionArn=row["SubscriptionArn"])
 
 
 def test_without_a_stack_there_is_one_line(tmp_path: Path) -> None:

@@ -140,10 +140,11 @@ def run(traffic: Traffic, meter: Meter, group: str) -> set[int]:
     statuses: set[int] = set()
     rounds = 0
     while len(meter.calls()) < CALLS - 60:
-        meter.script(faults=TROUBLES[rounds % len(TROUBLES)])
+        # Events take a moment, so that a caller who leaves does so before the end.
+        meter.script(faults=TROUBLES[rounds % len(TROUBLES)], chunk_delay=0.01)
         statuses |= set(traffic.burst(48))
         rounds += 1
-    meter.script(faults=[])
+    meter.script(faults=[], chunk_delay=0)
     traffic.jobs(group, 60)
     wanted = {f"job-{number}" for number in range(60)}
 
