@@ -23,10 +23,10 @@ from infra.pictures.board import Reader, resolved
 from infra.pictures.chromium import look
 from infra.pictures.metrics import metrics_of, put
 from infra.pictures.page import page as board_page
-from infra.pictures.traffic import BUDGET_USD, Traffic, simulate
+from infra.pictures.traffic import BUDGET_USD, MONTH_USD, Traffic, simulate
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-CONFIG: Final = Config(env="prod", daily_budget_usd=BUDGET_USD)
+CONFIG: Final = Config(env="prod", daily_budget_usd=BUDGET_USD, monthly_budget_usd=MONTH_USD)
 AT: Final = dt.time(18, 40)  # UTC, of yesterday: most of a day, and the midnight before it
 REPORT_DAYS: Final = 7
 WIDTHS: Final = {"dashboard": 1456, "report": 1160}  # pixels

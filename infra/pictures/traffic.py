@@ -27,6 +27,7 @@ DAYS: Final = 13  # the emulator drops what is older than two weeks
 SLOT: Final = dt.timedelta(minutes=5)
 A_DAY: Final = dt.timedelta(days=1)
 BUDGET_USD: Final = Decimal(25)
+MONTH_USD: Final = Decimal(500)
 LADDER: Final = Decimal("0.8")  # of the budget: opus is capped to sonnet
 LOOP: Final = (dt.time(14, 30), dt.time(15, 30))  # UTC, on the last day
 TENANTS: Final = {"search": 5, "support": 3, "reports": 2}
