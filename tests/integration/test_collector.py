@@ -23,6 +23,7 @@ from infra.operate.report import read_entries
 from tests.integration.meter import Meter, poll
 from tests.integration.test_money import counter
 
+EVENTS = Path(__file__).parents[2] / "events" / "collector"
 Unique = Callable[[str], str]
 
 
@@ -236,3 +237,11 @@ def test_an_unknown_task_fails_the_function_by_its_value(stack: LocalStack) -> N
     )
     assert "FunctionError" in reply
     assert "task 'decade'; accepted: minute, batches, hour, day" in reply["Payload"].read().decode()
+
+
+@pytest.mark.parametrize("file", sorted(EVENTS.glob("*.json")), ids=lambda file: file.stem)
+def test_the_example_events_are_taken_by_the_deployed_function(stack: LocalStack, meter: Meter, file: Path) -> None:
+    reply = stack.emulator.client("lambda").invoke(
+        FunctionName=stack.outputs[Output.COLLECTOR_FUNCTION], Payload=file.read_bytes()
+    )
+    assert "FunctionError" not in reply, reply["Payload"].read()

@@ -406,7 +406,9 @@ def test_fifty_requests_at_once_do_not_mix(stack: LocalStack, meter: Meter, uniq
 def test_every_example_event_is_answered_by_the_deployed_function(stack: LocalStack, meter: Meter, story: str) -> None:
     file = Path(__file__).parents[2] / "events" / "api" / f"{story}.json"
     event = json.loads(file.read_text(encoding="utf-8").replace("ccr-EXAMPLE", stack.description["gateway_key"]))
-    expected = {"unknown_model": 404, "floor_above_ceiling": 400, "no_key": 401}.get(story, 200)
+    expected = {"unknown_model": 404, "floor_above_ceiling": 400, "no_key": 401, "cost_cap_refused": 429}.get(
+        story, 200
+    )
     reply = stack.emulator.client("lambda").invoke(
         FunctionName=stack.outputs["RouterFunction"], Payload=json.dumps(event).encode()
     )

@@ -164,6 +164,15 @@ def test_the_example_events_are_taken_by_the_deployed_function(stack: LocalStack
         assert json.loads(reply["Payload"].read()) == {"batchItemFailures": []}, file.name
     assert results(stack, "nightly-2026-11-23")["ticket-42"]["result"]["type"] == "succeeded"
 
+    def delivered() -> bool:
+        """The job of the batch lane, which waits for the collector."""
+        task = b'{"task": "batches"}'
+        stack.emulator.client("lambda").invoke(FunctionName=stack.outputs["CollectorFunction"], Payload=task)
+        return "ticket-44" in results(stack, "half-price-2026-11-24")
+
+    poll(delivered, "result of the batch lane")
+    assert results(stack, "half-price-2026-11-24")["ticket-44"]["router"]["lane"] == "batch"
+
 
 def test_a_tenants_jobs_are_taken_from_the_principals_of_its_policy_only(
     stack: LocalStack, meter: Meter, unique: Unique, group: str
