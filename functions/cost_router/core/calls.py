@@ -128,7 +128,7 @@ class Caller:
             raise DeadlinePassed(TOO_LATE)
         at = self.clock.now()
         bound = call.bound(at.date())
-        await self.put_aside(bound, call, trip)
+        await self.put_aside(bound, call, trip, at)
         return at, bound
 
     @contextlib.contextmanager
@@ -156,19 +156,20 @@ class Caller:
         known = {"usage": reply.usage, "baseline_usd": baseline, "upstream_request_id": reply.request_id}
         trip.trail.entries.append(entry_of(call, trip, at, cost, **known))
 
-    async def put_aside(self, amount: Decimal, call: Call, trip: Trip) -> None:
+    async def put_aside(self, amount: Decimal, call: Call, trip: Trip, at: dt.datetime) -> None:
         """Put aside what is missing to `amount`: the most that is still to be paid, `call` being its dearest part.
 
-        Every call has a reservation, with a budget or without: it is what is booked when this process dies in mid-call.
-        Raises `NotCovered`, and `StoreError` unless calls are to be made without the store.
+        at: the moment by which the money counts, that of the call, so that both belong to the same day. Every call has
+        a reservation, with a budget or without: it is what is booked when this process dies in mid-call. Raises
+        `NotCovered`, and `StoreError` unless calls are to be made without the store.
         """
         cap = trip.request.hints.max_cost_usd
         if cap is not None and trip.trail.bill.cost_usd + amount > cap:
             raise over_cap(trip.trail.bill.cost_usd + amount, cap)
-        missing = amount - trip.aside_usd
+        missing = amount - trip.aside_usd(at.date())
         if missing <= 0:
             return
-        reservation = self._reservation(missing, call, trip)
+        reservation = self._reservation(missing, call, trip, at)
         trip.reservations.append(reservation)  # before it is made: it may be made although no reply tells so
         try:
             await to_its_end(asyncio.ensure_future(self.ledger.reserve(reservation)))
@@ -181,8 +182,8 @@ class Caller:
             trip.record.unreserved += 1
             self.telemetry.note("unreserved", request_id=trip.request.id, error=str(error))
 
-    def _reservation(self, amount: Decimal, call: Call, trip: Trip) -> Reservation:
-        at, number = self.clock.now(), len(trip.reservations)
+    def _reservation(self, amount: Decimal, call: Call, trip: Trip, at: dt.datetime) -> Reservation:
+        number = len(trip.reservations)
         left = dt.timedelta(seconds=max(0.0, trip.request.over_at - self.clock.monotonic()))
         id_ = f"{trip.request.id}#{number}"
         lost = entry_of(call, trip, at, amount, entry_id=id_, reservation=id_, flags=(ledger.AMBIGUOUS,))
@@ -217,5 +218,5 @@ async def to_its_end(task: asyncio.Task[T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)  # what came of it is nobody's any more, but it has come
         raise

@@ -132,7 +132,7 @@ class Decider:
         cap = trip.request.hints.max_cost_usd
         if (cap is None or amount <= cap) and all(row.has_ample_room(amount) for row in trip.standings):
             with contextlib.suppress(BudgetExhausted):  # others were faster: then call by call
-                await self.caller.put_aside(amount, self.call(dearest, None, trip.request), trip)
+                await self.caller.put_aside(amount, self.call(dearest, None, trip.request), trip, self.clock.now())
 
     async def _standings(self, trip: Trip) -> list[Standing]:
         """How far the account's day and the request's budgets have come.

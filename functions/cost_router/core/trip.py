@@ -61,11 +61,11 @@ class Trip:
     reservations: list[Reservation] = field(default_factory=list)
     pending: list[asyncio.Task[None]] = field(default_factory=list)  # writes that nobody has to wait for before the end
 
-    @property
-    def aside_usd(self) -> Decimal:
-        """What is put aside and not used up yet."""
-        put_aside = sum((reservation.amount_usd for reservation in self.reservations), Decimal(0))
-        return max(Decimal(0), put_aside - self.trail.bill.cost_usd)
+    def aside_usd(self, on: dt.date) -> Decimal:
+        """What is put aside on that UTC day and not used up by its calls: yesterday's covers nothing of today."""
+        put_aside = sum((row.amount_usd for row in self.reservations if row.at.date() == on), Decimal(0))
+        used_up = sum((entry.cost_usd for entry in self.trail.entries if entry.at.date() == on), Decimal(0))
+        return max(Decimal(0), put_aside - used_up)
 
 
 def entry_of(call: Call, trip: Trip, at: dt.datetime, cost_usd: Decimal, **known: Any) -> Entry:

@@ -1,5 +1,6 @@
 """The ladder, and requests under a budget: what is not covered is not called, what was put aside is given back."""
 
+import dataclasses
 import datetime as dt
 from decimal import Decimal
 from typing import Any
@@ -27,7 +28,7 @@ from cost_router.core.errors import (
     UpstreamError,
 )
 from cost_router.core.jobs import LONGEST_WAIT, Deferred, Job
-from cost_router.core.ledger import swept
+from cost_router.core.ledger import Entry, swept
 from cost_router.core.ports import Reply
 from cost_router.core.pricing import Usage
 from cost_router.core.request import Hints
@@ -221,6 +222,35 @@ def test_yesterday_s_spend_does_not_count_today_but_counts_for_the_month() -> No
     with pytest.raises(BudgetExhausted) as refused:
         run(world.router.answer(world.request(model="opus", id_="req_2"), record()))
     assert refused.value.rule == "budget:account-monthly"
+
+
+def test_money_put_aside_before_midnight_covers_no_call_after_it() -> None:
+    """The classifier is asked at 23:59:59, the answer at 00:00:00.5: the new day has to cover it."""
+    world = World(label="complex")
+    world.clock.at = dt.datetime(2026, 11, 23, 23, 59, 59, tzinfo=dt.UTC)
+    world.claude.takes = 1.5
+    run(world.router.answer(world.request(), record()))
+    assert [row.at.date().day for row in world.ledger.reserved] == [23, 24]
+    assert [entry.at.date().day for entry in world.ledger.entries] == [23, 24]
+    assert world.ledger.open == {}
+
+
+def test_a_new_day_whose_budget_is_committed_refuses_the_call_that_crosses_midnight() -> None:
+    world = World(label="complex", limits=Limits(daily_usd=Decimal(1)))
+    midnight = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
+    taken = Reservation("req_0#0", Decimal(1), (Scope("account", Decimal(1)),), midnight, _entry(midnight))
+    world.ledger.open[taken.id] = taken
+    world.clock.at = midnight - dt.timedelta(seconds=1)
+    world.claude.takes = 1.5
+    with pytest.raises(BudgetExhausted):
+        run(world.router.answer(world.request(), record()))
+    assert [entry.purpose for entry in world.ledger.entries] == ["classifier"]
+
+
+def _entry(at: dt.datetime) -> Entry:
+    donor = World()
+    run(donor.router.answer(donor.request(model="haiku"), record()))
+    return dataclasses.replace(donor.ledger.entries[0], at=at)
 
 
 # --- a ladder of one's own
