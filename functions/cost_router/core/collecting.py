@@ -9,7 +9,7 @@ from typing import Final
 from cost_router.core import budget
 from cost_router.core.budget import Limits, Period, Scope
 from cost_router.core.catalogue import Catalogue
-from cost_router.core.errors import StoreError
+from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.ledger import ACCOUNT
 from cost_router.core.ports import (
     Alerts,
@@ -30,6 +30,7 @@ from cost_router.core.record import Collected
 LATE: Final = dt.timedelta(hours=31)
 A_DAY: Final = dt.timedelta(days=1)
 AT_ONCE: Final = 10  # transactions
+Problem = NotConfigured | StoreError  # a tenant that an operator has to mend, a table that cannot be reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ class Collector:
     bill: ProviderBill | None = None  # without a key for it nothing is compared
 
     async def every_minute(self) -> None:
-        """Sweep, tell the gauges, alert; each though another fails. Raises the first `StoreError` when all are done."""
+        """Sweep, tell the gauges, alert; each though another fails. Raises the first failure when all are done."""
         told = Collected()
-        failed: list[StoreError] = []
+        failed: list[Problem] = []
         for task in (self._sweep, self._measure, self._alert):
             await _try(task, told, failed)
         self.telemetry.collected(told)
@@ -113,8 +114,8 @@ class Collector:
             told.steps += await self.alerts.tell_once(alert, now)
 
 
-async def _try(task: Callable[[Collected], Awaitable[None]], told: Collected, failed: list[StoreError]) -> None:
+async def _try(task: Callable[[Collected], Awaitable[None]], told: Collected, failed: list[Problem]) -> None:
     try:
         await task(told)
-    except StoreError as error:
+    except (NotConfigured, StoreError) as error:
         failed.append(error)

@@ -10,7 +10,7 @@ import pytest
 from cost_router.core.budget import Alert, Limits, Period, Scope, Standing, alerts
 from cost_router.core.calls import LEASE_MARGIN
 from cost_router.core.collecting import Collector
-from cost_router.core.errors import StoreError
+from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.ports import Row
 from cost_router.core.pricing import Usage
 from cost_router.core.statement import Billed, Statement
@@ -22,11 +22,11 @@ SECOND = dt.timedelta(seconds=1)
 @dataclass
 class Policies:
     found: dict[str, Limits] = field(default_factory=dict)
-    down: bool = False
+    problem: NotConfigured | StoreError | None = None
 
     async def limits(self) -> Mapping[str, Limits]:
-        if self.down:
-            raise StoreError("dynamodb.scan: ReadTimeoutError")
+        if self.problem:
+            raise self.problem
         return self.found
 
 
@@ -172,13 +172,18 @@ def test_each_step_of_a_tenants_budget_is_told_once_a_day() -> None:
     assert len(collecting.post.sent) == 6
 
 
-def test_a_part_of_a_round_that_fails_keeps_none_of_the_others_and_fails_the_round() -> None:
+@pytest.mark.parametrize(
+    "problem", [StoreError("dynamodb.scan: down"), NotConfigured("tenant 'x' is not as it should be")]
+)
+def test_a_part_of_a_round_that_fails_keeps_none_of_the_others_and_fails_the_round(
+    problem: NotConfigured | StoreError,
+) -> None:
     world = World()
     collecting = Round(world)
-    collecting.policies.down = True
+    collecting.policies.problem = problem
     dead_request(world)
     world.clock.at += dt.timedelta(hours=1)
-    with pytest.raises(StoreError, match="scan"):
+    with pytest.raises(type(problem)):
         collecting.minute()
     (told,) = world.telemetry.rounds
     assert (told.swept, told.spend_today_usd is not None) == (1, True)
