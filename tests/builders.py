@@ -525,6 +525,7 @@ class World:
             Settings.read(ENV), limits=limits or Limits(daily_usd=budget), without_store=without_store
         )
         self.reader = MemoryReader(self.ledger)
+        self.router_settings = RouterSettings.read(ENV)
         self._router: Router | None = None
 
     @property
@@ -560,7 +561,7 @@ class World:
         )
 
     def app(self) -> Starlette:
-        return make_app(self.router, self.outside, RouterSettings.read(ENV), self.reader)
+        return make_app(self.router, self.outside, self.router_settings, self.reader)
 
     def door(self, concurrency: int = 5) -> QueueDoor:
         return QueueDoor(self.runner, self.queue, self.outside, concurrency)

@@ -29,7 +29,7 @@ from cost_router.handlers.auth import authenticate
 from cost_router.handlers.hints import parse_hints
 from cost_router.handlers.schemas import parse_message
 from cost_router.handlers.settings import RouterSettings
-from cost_router.handlers.spending import parse_query, report
+from cost_router.handlers.spending import ELSEWHERE, parse_query, report
 from cost_router.handlers.streaming import EventStream, unless_gone
 from cost_router.handlers.strict_json import parse_json
 from cost_router.handlers.wiring import Outside
@@ -75,8 +75,11 @@ class FrontDoor:
             record.tenant = tenant.name
             asked = parse_query(http.query_params, self.out.clock.now().date())
             left = began + self.settings.deadline_seconds - self.out.clock.monotonic()
-            async with asyncio.timeout(left):
-                return replies.reported(await report(asked, tenant, self.reader), record)
+            try:
+                async with asyncio.timeout(left):
+                    return replies.reported(await report(asked, tenant, self.reader), record)
+            except TimeoutError:
+                raise DeadlinePassed(f"day: {asked.day!r} could not be read in time; {ELSEWHERE}") from None
 
         return await self._guarded("spend", read)
 
@@ -126,8 +129,6 @@ class FrontDoor:
         try:
             try:
                 response = await work(record, began)
-            except TimeoutError:
-                response = replies.failed(DeadlinePassed("the day could not be read in time"), record)
             except RouterError as error:
                 response = replies.failed(error, record)
             except StoreError as error:

@@ -11,6 +11,7 @@ from cost_router.core.request import Tenant
 from cost_router.core.spend import Spend, check_by
 
 PARAMETERS: Final = ("day", "by")
+ELSEWHERE: Final = "`cost-router report` and the exported ledger have no such limit"
 MOST_ENTRIES: Final = 200_000  # what is read for one report within a request's time
 
 
@@ -44,8 +45,7 @@ async def report(asked: Asked, tenant: Tenant, reader: LedgerReader) -> dict[str
         count += 1
         if count > MOST_ENTRIES:
             raise InvalidRequest(
-                f"day: {asked.day!r} has more than {MOST_ENTRIES} ledger entries; accepted: a smaller day; this one is "
-                "read by `cost-router report`, or from the exported ledger"
+                f"day: {asked.day!r} has more than {MOST_ENTRIES} ledger entries; accepted: a smaller day; {ELSEWHERE}"
             )
         if tenant.reads_account or entry["tenant"] == tenant.name:
             spend.add(entry)

@@ -1,10 +1,14 @@
 """`GET /v1/spend`: what a tenant may see, summed by what it asks for."""
 
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from cost_router.core.ports import Row
 from cost_router.core.request import Hints
 from cost_router.handlers import spending
 from tests.builders import KEY, World, record, run, tenant
@@ -104,3 +108,17 @@ def test_a_look_at_the_books_is_logged_and_costs_nothing() -> None:
     asked(world)
     (told,) = world.telemetry.records
     assert (told.kind, told.tenant, told.status, told.bill.cost_usd) == ("spend", "acme", 200, Decimal(0))
+
+
+def test_a_day_that_takes_too_long_to_read_is_a_504_that_says_what_reads_it() -> None:
+    world = World()
+
+    async def endless(_day: str) -> AsyncIterator[Row]:
+        await asyncio.sleep(3600)
+        yield {}
+
+    world.reader.entries = endless  # type: ignore[method-assign, assignment]
+    world.router_settings = dataclasses.replace(world.router_settings, deadline_seconds=0.01)
+    status, body = asked(world)
+    assert (status, body["error"]["type"]) == (504, "timeout_error")
+    assert "`cost-router report`" in body["error"]["message"]
