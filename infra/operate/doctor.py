@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
+from cost_router.adapters.ledger_items import RESERVATIONS, partition, reservation_in
 from cost_router.contract import HEALTH_PATH, SECRET_PLACEHOLDER, Output, Table
 from cost_router.core.ledger import ACCOUNT
 from cost_router.core.pricing import dollars
@@ -27,6 +28,7 @@ from infra.operate.target import Target
 OK: Final = "ok"
 STYLES: Final = {OK: "green", WARN: "yellow", FAIL: "red"}
 STORE_THE_KEY: Final = "aws secretsmanager put-secret-value --secret-id {arn} --secret-string sk-ant-..."
+PATIENCE: Final = dt.timedelta(minutes=10)  # for the collector, which comes every minute
 SETTLED: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
 
@@ -197,6 +199,19 @@ def _ledger(patient: Patient) -> Iterator[Check]:
     yield Check("ledger", OK, f"reachable; {day} (UTC) so far: {calls} calls, ${dollars(spent)}")
 
 
+def _reservations(patient: Patient) -> Iterator[Check]:
+    """Money put aside by requests that are dead: the collector books it within a minute or two."""
+    asked = partition(patient.target.tables["ledger"], RESERVATIONS)
+    pages = patient.target.client("dynamodb").get_paginator("query").paginate(**asked)
+    held = [reservation_in(item) for page in pages for item in page["Items"]]
+    stale = [row for row in held if row.until < patient.now - PATIENCE]
+    if stale:
+        says = f"{len(stale)} of {len(held)} are past their time and were not swept"
+        yield Check("reservations", FAIL, says, "the collector does not run: look at its log and its schedules")
+    else:
+        yield Check("reservations", OK, f"{len(held)} in flight, none past its time")
+
+
 CHECKS: Final[Mapping[str, Callable[[Patient], Iterator[Check]]]] = {
     "stack": _stack,
     "router": _router,
@@ -208,4 +223,5 @@ CHECKS: Final[Mapping[str, Callable[[Patient], Iterator[Check]]]] = {
     "alerts": _alerts,
     "daily budget": _budget,
     "ledger": _ledger,
+    "reservations": _reservations,
 }

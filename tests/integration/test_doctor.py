@@ -39,7 +39,7 @@ def test_a_working_stack_is_told_line_by_line(folder: Path) -> None:
     assert " (UTC) so far: " in checks["ledger"]["says"]
     assert set(levels) == {
         *("stack", "router", "anthropic key", "gateway keys", "models", "jobs queue", "dead letters", "alarms"),
-        *("alerts", "daily budget", "ledger"),
+        *("alerts", "daily budget", "ledger", "reservations"),
     }
 
 
