@@ -84,7 +84,10 @@ def keys_create(
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a gateway key for a tenant and print it, once; the tenant is made when it is new."""
+    """Make a gateway key for a tenant and print it, once; the tenant is made when it is new.
+
+    Of a tenant that is there already the options given are changed, for all of its keys.
+    """
     words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders)
     given = {name: READERS[name](word) for name, word in zip(READERS, words, strict=True) if word is not None}
     policy = Policy(**given, reads_account=reads_account)
@@ -93,6 +96,9 @@ def keys_create(
         print(json.dumps({"tenant": tenant, "key": key}))
     else:
         console.print(f"key of tenant {tenant}, shown this once:\n{key}", soft_wrap=True)
+        named = [*given, *(["reads_account"] if reads_account is not None else [])]
+        if named:  # a tenant that was there before has other keys, too
+            console.print(f"set for all keys of tenant {tenant}: {', '.join(named)}; {WITHIN}", markup=False)
 
 
 @keys_app.command("list")

@@ -357,7 +357,7 @@ class MemoryLedger:
         for scope in reservation.scopes:
             committed = self._standing(reservation.at, scope).committed_usd
             if scope.limit_usd is not None and committed + reservation.amount_usd > scope.limit_usd:
-                raise refusal(scope)
+                raise refusal(scope, reservation.amount_usd)
         pace, minute = reservation.pace, f"{reservation.at:%H:%M}"
         if pace:
             made = [row for row in self.reserved if row.pace == pace and f"{row.at:%H:%M}" == minute]

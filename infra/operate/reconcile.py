@@ -78,6 +78,7 @@ def reconcile(target: Target, asked: Asked, now: dt.datetime) -> Reconciliation:
 
     Raises `BadReport` for a wrong day and `CannotReconcile` when a side cannot be read.
     """
+    _check(asked)
     day = _day(asked.day, now.date(), local=target.meter_url is not None)
     entries = _Entries(read_entries(target, day))
     calls = match(day, entries.found, _metered(target.meter_url)) if target.meter_url else None
@@ -85,12 +86,17 @@ def reconcile(target: Target, asked: Asked, now: dt.datetime) -> Reconciliation:
     return Reconciliation(drift, target.name, target.meter_url is not None, asked, calls)
 
 
+def _check(asked: Asked) -> None:
+    """Refuse ids that are none: the bill of nobody would be empty, and look like a drift."""
+    for name, value, start in (("workspace", asked.workspace, "wrkspc_"), ("api-key-id", asked.api_key_id, "apikey_")):
+        if value is not None and not value.startswith(start):
+            raise BadReport(f"{name} {value!r}; accepted: an id of the Console, {start}...")
+
+
 def _day(asked: str | None, today: dt.date, *, local: bool) -> dt.date:
     if asked is None:
         return today if local else today - A_DAY
     [day] = days_asked(asked, None, today)
-    if day > today:
-        raise BadReport(f"day {asked!r} has not begun; accepted: up to {today.isoformat()}")
     return day
 
 

@@ -76,9 +76,12 @@ def days_asked(day: str | None, count: int | None, today: dt.date) -> list[dt.da
     if day is None:
         return [today - A_DAY * back for back in reversed(range(count or 1))]
     try:
-        return [dt.date.fromisoformat(day)]
+        found = dt.date.fromisoformat(day)
     except ValueError:
         raise BadReport(f"day {day!r}; accepted: YYYY-MM-DD") from None
+    if found > today:
+        raise BadReport(f"day {day!r} has not begun; accepted: up to {today.isoformat()}")
+    return [found]
 
 
 def forecast(spent: Decimal, now: dt.datetime) -> Decimal | None:

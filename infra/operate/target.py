@@ -75,7 +75,10 @@ def _deployed(stack: str) -> Target:
     try:
         found = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     except (BotoCoreError, ClientError) as error:
-        raise NoTarget(f"stack {stack!r} cannot be read: {error}") from error
+        raise NoTarget(
+            f"stack {stack!r} cannot be read: {error} (region and credentials come from AWS_PROFILE, or from "
+            "AWS_DEFAULT_REGION and AWS_ACCESS_KEY_ID)"
+        ) from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
     missing = [name for name in (Output.BASE_URL, Output.LEDGER_TABLE, Output.TENANTS_TABLE) if name not in outputs]
     if missing:

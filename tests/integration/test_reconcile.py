@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx2
 import pytest
 
 from infra.local.stack import LocalStack
@@ -99,6 +100,24 @@ def test_books_agree_with_the_bill_also_with_caches_and_an_ambiguous_payment(
     assert [row["billed"] for row in made["calls"]["ambiguous"]] == [True]
 
 
+def test_books_agree_on_speed_place_and_searches(
+    folder: Path, stack: LocalStack, books: Books, meter: Meter, unique: Unique
+) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
+    terms: list[dict[str, Any]] = [
+        {"model": "opus", "speed": "fast"},
+        {"model": "opus", "speed": "fast", "inference_geo": "us"},
+        {"model": "sonnet", "tools": [search], "inference_geo": "us"},
+    ]
+    url, headers = stack.description["streaming_url"], {"x-api-key": stack.description["gateway_key"]}
+    for more in terms:
+        body = {"max_tokens": 40, "messages": [{"role": "user", "content": unique("Which one?")}], **more}
+        httpx2.post(f"{url}/v1/messages", json=body, headers=headers, timeout=60).raise_for_status()
+    made = reconciled("--day", books.day.isoformat(), cwd=folder)
+    assert (made["drift_usd"], made["agrees"], made["unknown"]) == ("0", True, [])
+    assert sum(Decimal(line["billed_usd"]) for line in made["lines"]) == sum(price(call) for call in meter.calls())
+
+
 @pytest.mark.usefixtures("traffic")
 def test_the_table_says_the_same_in_words(folder: Path) -> None:
     printed = command("reconcile", cwd=folder)
@@ -150,7 +169,12 @@ def test_other_traffic_is_left_out_by_workspace(folder: Path, books: Books, traf
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("--day", "yesterday"), "YYYY-MM-DD"), (("--day", "2999-01-01"), "'2999-01-01' has not begun")],
+    [
+        (("--day", "yesterday"), "YYYY-MM-DD"),
+        (("--day", "2999-01-01"), "'2999-01-01' has not begun"),
+        (("--workspace", "mine"), "workspace 'mine'; accepted: an id of the Console, wrkspc_..."),
+        (("--api-key-id", "sk-ant-x"), "api-key-id 'sk-ant-x'; accepted: an id of the Console, apikey_..."),
+    ],
 )
 def test_a_wrong_day_is_one_line(folder: Path, words: tuple[str, ...], said: str) -> None:
     printed = command("reconcile", *words, cwd=folder, expect=1)

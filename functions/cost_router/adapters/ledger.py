@@ -77,7 +77,7 @@ class DynamoLedger:
             amount = sum((row.amount_usd for row in missing), Decimal(0))
             for scope in scopes:
                 if scope.limit_usd is not None and amount > scope.limit_usd:
-                    raise refusal(scope)
+                    raise refusal(scope, amount)
             puts = [self._put_new(items.reservation_item(row)) for row in missing]
             counted = [self._count(pace, at)] if pace else []
             reasons = await self._transact([*puts, *(self._set_aside(amount, scope, at) for scope in scopes), *counted])
@@ -85,7 +85,7 @@ class DynamoLedger:
                 return
             if FAILED not in reasons[: len(puts)]:
                 refused = [scope for scope, why in zip(scopes, reasons[len(puts) :], strict=False) if why == FAILED]
-                raise refusal(refused[0]) if refused or not pace else too_fast(pace, at)
+                raise refusal(refused[0], amount) if refused or not pace else too_fast(pace, at)
             # Put aside before: the reply of that transaction was lost.
             missing = [row for row, reason in zip(missing, reasons, strict=False) if reason != FAILED]
 

@@ -192,6 +192,11 @@ def ceilings(standings: Iterable[Standing], ladder: Ladder) -> Iterable[Bound]:
                 break
 
 
+def is_budget(bound: Bound) -> bool:
+    """Whether a budget set the bound."""
+    return bound.rule.startswith("budget:")
+
+
 def check_not_spent(standings: Sequence[Standing]) -> None:
     """Raise `BudgetExhausted` when a budget is spent: no call could be covered."""
     for standing in standings:
@@ -200,13 +205,14 @@ def check_not_spent(standings: Sequence[Standing]) -> None:
             raise refusal(standing.scope)
 
 
-def refusal(scope: Scope) -> BudgetExhausted:
-    """The refusal under a scope's budget."""
+def refusal(scope: Scope, amount: Decimal | None = None) -> BudgetExhausted:
+    """The refusal under a scope's budget; amount: what would have had to be covered, when that is known."""
     limit = "no budget" if scope.limit_usd is None else f"${dollars(scope.limit_usd)}"
+    most = "" if amount is None else f", ${dollars(amount)}; a smaller max_tokens or a lower tier needs less"
     return BudgetExhausted(
         scope.rule,
         f"{scope.rule}: what is left of the {scope.kind}'s {scope.period} budget of {limit} does not cover the most "
-        f"that this request can cost; it starts anew {RENEWAL[scope.period]}",
+        f"that this request can cost{most}; it starts anew {RENEWAL[scope.period]}",
     )
 
 

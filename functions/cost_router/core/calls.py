@@ -209,7 +209,7 @@ def over_cap(amount: Decimal, cap: Decimal) -> CapExceeded:
     return CapExceeded(
         CAP,
         f"{CAP}: the request may cost up to ${dollars(amount)}, which is above its cap of ${dollars(cap)}; "
-        "accepted: a higher cap, a smaller max_tokens or a shorter prompt",
+        "accepted: a higher cap, a smaller max_tokens, a shorter prompt, or a tier by name, which saves the classifier",
     )
 
 

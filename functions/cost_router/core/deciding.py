@@ -10,7 +10,7 @@ from cost_router.core import budget, capability, policy
 from cost_router.core.budget import Ladder, Limits, Period, Scope, Standing
 from cost_router.core.calls import CAP, Caller, Patience, over_cap
 from cost_router.core.catalogue import Catalogue, Lineup
-from cost_router.core.errors import BudgetExhausted, StoreError
+from cost_router.core.errors import BudgetExhausted, RuleRefused, StoreError
 from cost_router.core.labelling import Labelled, Labeller
 from cost_router.core.ledger import ACCOUNT, ANSWER
 from cost_router.core.policy import Bound, Choice, Decision, Wish
@@ -55,7 +55,7 @@ class Decider:
             self._standings(trip), self.labeller.look_up(trip) if pinned is None else _nothing()
         )
         budget.check_not_spent(trip.standings)
-        choose = self._policy(trip, unable)
+        choose = self._policy(trip, unable, patience)
         if pinned:
             return choose(pinned, Decimal(0)), None
         if found is None:
@@ -85,15 +85,25 @@ class Decider:
             baseline=self.lineup.baseline,
         )
 
-    def _policy(self, trip: Trip, unable: Mapping[str, str]) -> Callable[[Wish, Decimal], Decision]:
-        """The policy within the bounds of a request: what it chooses for a wish once so much has been paid."""
+    def _policy(self, trip: Trip, unable: Mapping[str, str], patience: Patience) -> Callable[[Wish, Decimal], Decision]:
+        """The policy within the bounds of a request: what it chooses for a wish once so much has been paid.
+
+        Raises `BudgetExhausted` where a budget's ceiling is below a floor: another day it will not be.
+        """
         request = trip.request
         floors = list(_floors(request))
         ceilings = [*_ceilings(request), *budget.ceilings(trip.standings, self.ladder)]
+        if patience.fall_back:  # a job has time: it waits for a budget that covers its tier
+            ceilings += self._covered(trip, unable)
 
         def choose(wish: Wish, paid: Decimal) -> Decision:
             bounds = [*ceilings, *self._cap(request, paid, unable)]
-            return policy.decide(wish, self.lineup, floors=floors, ceilings=bounds, unable=unable)
+            try:
+                return policy.decide(wish, self.lineup, floors=floors, ceilings=bounds, unable=unable)
+            except RuleRefused as error:
+                if any(error.rule == row.rule for row in ceilings if budget.is_budget(row)):
+                    raise BudgetExhausted(error.rule, str(error)) from error
+                raise
 
         return choose
 
@@ -116,6 +126,21 @@ class Decider:
         if not fitting:
             raise over_cap(min(bounds.values()), cap)
         yield Bound(max(fitting), CAP)
+
+    def _covered(self, trip: Trip, unable: Mapping[str, str]) -> Iterable[Bound]:
+        """The ceilings of what budgets still cover: a lesser answer rather than none.
+
+        A budget that covers no tier sets none; it refuses by itself, with its figures.
+        """
+        able = [tier for tier in Tier if self.lineup.models[tier].id not in unable]
+        bounds = {tier: self._most(Choice(self.lineup.models[tier], tier, CAP), trip.request) for tier in able}
+        for standing in trip.standings:
+            limit = standing.scope.limit_usd
+            if limit is None:
+                continue
+            fitting = [tier for tier, bound in bounds.items() if bound <= limit - standing.committed_usd]
+            if fitting and len(fitting) < len(able):
+                yield Bound(max(fitting), standing.scope.rule)
 
     def _most(self, choice: Choice, request: Request) -> Decimal:
         return self.call(choice, None, request).bound(self.clock.now().date())

@@ -100,7 +100,9 @@ class QueueDoor:
         """The tenant that the job names, if the principal who sent it may; SQS itself tells who that is."""
         tenant = await self.out.tenants.by_name(name)
         if tenant is None:
-            raise InvalidRequest(f"router.tenant: {name!r} is unknown or disabled; accepted: a known tenant")
+            raise InvalidRequest(
+                f"router.tenant: {name!r} is unknown or disabled; accepted: one that `cost-router keys create` made"
+            )
         if not tenant.takes_jobs_from(sender):
             raise InvalidRequest(
                 f"router.tenant: {name!r} takes no jobs from {sender!r}; accepted: jobs of the principals that its "

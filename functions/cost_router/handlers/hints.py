@@ -79,7 +79,11 @@ def _name(name: str, value: object) -> str:
 
 def _dollars(name: str, value: object) -> Decimal:
     """A decimal string, or a JSON number, whose shortest text is what the caller wrote."""
-    text = "" if isinstance(value, bool) else str(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        text = f"{Decimal(str(value)):f}" if number else str(value)
+    except ArithmeticError:  # infinities
+        text = ""
     if not DOLLARS.fullmatch(text) or not Decimal(text):
         raise InvalidRequest(f"{name}: {quoted(value)}; accepted: US dollars above 0, such as 0.05")
     return Decimal(text)

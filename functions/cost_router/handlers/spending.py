@@ -30,11 +30,12 @@ def parse_query(query: Mapping[str, str], today: dt.date) -> Asked:
             raise InvalidRequest(f"{quoted(name)} is unknown; accepted: {', '.join(PARAMETERS)}")
     day = query.get("day", today.isoformat())
     try:
-        found = dt.date.fromisoformat(day).isoformat() == day  # other forms of a date would name another partition
+        date = dt.date.fromisoformat(day)
+        found = date.isoformat() == day and date <= today  # other forms of a date would name another partition
     except ValueError:
         found = False
     if not found:
-        raise InvalidRequest(f"day: {quoted(day)}; accepted: a UTC day as YYYY-MM-DD")
+        raise InvalidRequest(f"day: {quoted(day)}; accepted: a UTC day as YYYY-MM-DD, up to {today.isoformat()}")
     return Asked(day, check_by(query.get("by", "model")))
 
 

@@ -19,7 +19,10 @@ TOKEN_TYPES: Final = {
     ),
     "output_tokens": (("output_tokens",), "output_mtok"),
 }
-CONTEXTS: Final = {"realtime": None, "batch": {"processing": "batch"}}
+CONTEXTS: Final = {"realtime": {}, "batch": {"processing": "batch"}}
+SEARCHES: Final = "web_search"  # what is no token's price
+SEARCH_USD: Final = Decimal("0.01")  # $10 per 1,000; platform.claude.com/docs/en/about-claude/pricing
+IN_THE_US: Final = Decimal("1.1")  # on token prices; the same page. genai-prices knows no geography
 
 
 def counts(usage: Mapping[str, Any]) -> dict[str, int]:
@@ -28,22 +31,30 @@ def counts(usage: Mapping[str, Any]) -> dict[str, int]:
 
 
 def costs(call: Mapping[str, Any]) -> dict[str, Decimal]:
-    """US dollars by token type of one call of the meter; raises `ValueError` when they are not the whole price."""
+    """US dollars of one call of the meter by token type, and for its searches, if any.
+
+    Raises `ValueError` when they are not the whole price.
+    """
     # 0.7 s, which only a stand-in that is asked for costs has to spend.
     from genai_prices import extract_usage  # noqa: PLC0415
     from genai_prices.types import ModelPrice  # noqa: PLC0415
 
-    extracted = extract_usage({"model": call["model"], "usage": dict(call["usage"])}, provider_id="anthropic")
+    usage = call["usage"]
+    extracted = extract_usage({"model": call["model"], "usage": dict(usage)}, provider_id="anthropic")
     at = dt.datetime.fromisoformat(call["at"])
-    priced = extracted.calc_price(genai_request_timestamp=at, price_context=CONTEXTS[call["processing"]])
+    fast = {"speed": "fast"} if usage.get("speed") == "fast" else {}
+    context: Any = CONTEXTS[call["processing"]] | fast or None
+    priced = extracted.calc_price(genai_request_timestamp=at, price_context=context)
     prices = {name: value for name, value in vars(priced.model_price).items() if value is not None}
     found = {}
     for token_type, (_, kept) in TOKEN_TYPES.items():
         alone = ModelPrice(**{name: value if name == kept else Decimal(0) for name, value in prices.items()})
         found[token_type] = alone.calc_price(extracted.usage)["total_price"]
-    if sum(found.values()) != priced.total_price:
-        raise ValueError(f"{call['model']}: {found} do not add up to {priced.total_price}")
-    return found
+    searches = _at(usage, ("server_tool_use", "web_search_requests")) * SEARCH_USD
+    if sum(found.values()) + searches != priced.total_price:
+        raise ValueError(f"{call['model']}: {found} and ${searches} do not add up to {priced.total_price}")
+    place = IN_THE_US if usage.get("inference_geo") == "us" else 1
+    return {name: usd * place for name, usd in found.items()} | ({SEARCHES: searches} if searches else {})
 
 
 def _at(usage: Mapping[str, Any], path: tuple[str, ...]) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from infra.local.standin.billing import costs, counts
+from infra.local.standin.billing import SEARCHES, costs, counts
 from infra.local.standin.models import MODELS
 from infra.local.standin.report_query import FAN_OUT, WIDTHS, Query, page_token
 
@@ -98,15 +98,18 @@ def _tokens(calls: list[Call]) -> dict[str, int]:
 
 
 def _costs(calls: list[Call], query: Query) -> list[dict[str, Any]]:
-    """One row for the group, or one for each token type; tokens are the only cost type here."""
+    """One row for the group, or one for each token type and cost type."""
     usd: dict[str, Decimal] = defaultdict(Decimal)
     for call in calls:
         for name, amount in costs(call).items():
             usd[name] += amount
-    kind = "tokens" if set(query.group_by) & set(FAN_OUT) else None
+    if not set(query.group_by) & set(FAN_OUT):
+        return [_cost(sum(usd.values(), Decimal(0)), None, None, len(calls))]
+    searched = usd.pop(SEARCHES, Decimal(0))
+    others = [_cost(searched, SEARCHES, None, None)] if searched else []
     if "token_type" not in query.group_by:
-        return [_cost(sum(usd.values(), Decimal(0)), kind, None, None if kind else len(calls))]
-    return [_cost(amount, kind, name, None) for name, amount in usd.items() if amount]
+        return [_cost(sum(usd.values(), Decimal(0)), "tokens", None, None), *others]
+    return [*(_cost(amount, "tokens", name, None) for name, amount in usd.items() if amount), *others]
 
 
 def _cost(usd: Decimal, cost_type: str | None, token_type: str | None, requests: int | None) -> dict[str, Any]:

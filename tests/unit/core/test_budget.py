@@ -186,6 +186,47 @@ def test_a_job_waits_for_a_larger_budget_and_no_attempt_is_counted() -> None:
     assert (world.claude.calls, dict(world.attempts.counts), world.results.items) == ([], {}, {})
 
 
+def test_a_budget_that_covers_a_lower_tier_only_lowers_it_rather_than_refuse() -> None:
+    bounds = {tier: _bound_of(World(), tier) for tier in ("haiku", "sonnet", "opus")}
+    world = World(limits=Limits(daily_usd=bounds["sonnet"]))
+    found = run(world.router.answer(world.request(model="opus"), record()))
+    assert (found.choice.tier, found.choice.cause) == (Tier.SONNET, "budget:account-daily")
+    assert bounds["haiku"] < bounds["sonnet"] < bounds["opus"]
+
+
+def test_what_is_put_aside_by_others_counts_for_what_a_budget_covers() -> None:
+    sonnet = _bound_of(World(), "sonnet")
+    world = World(limits=Limits(daily_usd=sonnet))
+    aside = Reservation("req_0#0", Decimal("0.001"), (Scope("account", sonnet),), NOW, _entry(NOW))
+    world.ledger.open[aside.id] = aside
+    found = run(world.router.answer(world.request(model="opus"), record()))
+    assert found.choice.tier is Tier.HAIKU
+
+
+def test_a_job_waits_for_a_budget_that_covers_its_tier() -> None:
+    world = World(limits=Limits(daily_usd=_bound_of(World(), "sonnet")))
+    request = world.request(model="opus", deadline=world.clock.monotonic() + 800)
+    assert run(world.runner.run(Job("nightly", "a", request, 1), record())) == Deferred(LONGEST_WAIT)
+    assert world.claude.calls == []
+
+
+def test_a_job_whose_floor_is_above_the_ladders_ceiling_waits_for_tomorrow() -> None:
+    world = World()
+    world.ledger.spent_before["account"] = Decimal(9)
+    hints = Hints(floor=Tier.OPUS)
+    request = world.request(hints=hints, deadline=world.clock.monotonic() + 800)
+    assert run(world.runner.run(Job("nightly", "a", request, 1), record())) == Deferred(LONGEST_WAIT)
+    with pytest.raises(BudgetExhausted) as refused:
+        run(world.router.answer(world.request(hints=hints), record()))
+    assert refused.value.rule == "budget:account-80"
+
+
+def test_a_refusal_tells_what_would_have_had_to_be_covered() -> None:
+    world = World(limits=Limits(daily_usd=Decimal("0.00001")))
+    with pytest.raises(BudgetExhausted, match=r"can cost, \$0\.\d+; a smaller max_tokens or a lower tier needs less"):
+        run(world.router.answer(world.request(model="haiku"), record()))
+
+
 # --- months
 
 

@@ -65,10 +65,11 @@ class Aws:
 
     def get_paginator(self, operation: str) -> Pages:
         alarms = [{"AlarmName": name, "StateValue": state} for name, state in self.alarms.items()]
-        told = {
+        told: dict[str, dict[str, Any]] = {
             "describe_alarms": {"MetricAlarms": alarms},
             "list_subscriptions_by_topic": {"Subscriptions": [{"SubscriptionArn": arn} for arn in self.subscriptions]},
             "scan": {"Items": self.keys},
+            "query": {"Items": []},  # nothing is put aside
         }
         return Pages(told[operation])
 

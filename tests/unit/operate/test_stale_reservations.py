@@ -38,9 +38,7 @@ def examined(now: dt.datetime) -> Check:
 
 
 @pytest.mark.parametrize(("minutes", "level"), [(0, "ok"), (12, "ok"), (13, "fail")])
-def test_a_reservation_that_nobody_swept_in_time_tells_that_the_collector_does_not_run(
-    minutes: int, level: str
-) -> None:
+def test_a_reservation_that_nobody_swept_tells_that_the_collector_does_not_run(minutes: int, level: str) -> None:
     check = examined(NOW + dt.timedelta(minutes=minutes))
     assert check.level == level
     assert ("the collector does not run" in check.do) == (level == "fail")
