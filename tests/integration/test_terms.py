@@ -95,7 +95,8 @@ def test_a_search_that_a_budget_cannot_cover_is_refused_before_it_is_made(
     with httpx2.Client(
         base_url=entrance, headers={"x-api-key": made["key"], "anthropic-version": "2026-10-21"}
     ) as http:
-        refused = http.post("/v1/messages", json=body | {"tools": [SEARCH]})
+        floor = {"x-router-floor": "sonnet"}  # haiku would be covered, and asked
+        refused = http.post("/v1/messages", json=body | {"tools": [SEARCH]}, headers=floor)
         assert (refused.status_code, refused.json()["error"]["details"]) == (429, {"rule": "budget:tenant-daily"})
         assert meter.calls() == []
         assert http.post("/v1/messages", json=body).status_code == 200
