@@ -107,10 +107,15 @@ class Standing:
         limit = self.scope.limit_usd
         return None if limit is None else max(Decimal(0), limit - self.spent_usd)
 
+    @property
+    def room_usd(self) -> Decimal | None:
+        """What could still be put aside; None without a budget."""
+        limit = self.scope.limit_usd
+        return None if limit is None else limit - self.committed_usd
+
     def has_ample_room(self, amount: Decimal) -> bool:
         """Whether the budget could hold `amount` several times over."""
-        limit = self.scope.limit_usd
-        return limit is None or limit - self.committed_usd >= AMPLE * amount
+        return self.room_usd is None or self.room_usd >= AMPLE * amount
 
 
 @dataclass(frozen=True, slots=True)

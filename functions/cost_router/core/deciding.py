@@ -132,15 +132,15 @@ class Decider:
 
         A budget that covers no tier sets none; it refuses by itself, with its figures.
         """
+        rooms = {row.scope.rule: row.room_usd for row in trip.standings if row.room_usd is not None}
+        if not rooms:
+            return
         able = [tier for tier in Tier if self.lineup.models[tier].id not in unable]
         bounds = {tier: self._most(Choice(self.lineup.models[tier], tier, CAP), trip.request) for tier in able}
-        for standing in trip.standings:
-            limit = standing.scope.limit_usd
-            if limit is None:
-                continue
-            fitting = [tier for tier, bound in bounds.items() if bound <= limit - standing.committed_usd]
+        for rule, room in rooms.items():
+            fitting = [tier for tier, bound in bounds.items() if bound <= room]
             if fitting and len(fitting) < len(able):
-                yield Bound(max(fitting), standing.scope.rule)
+                yield Bound(max(fitting), rule)
 
     def _most(self, choice: Choice, request: Request) -> Decimal:
         return self.call(choice, None, request).bound(self.clock.now().date())
