@@ -129,6 +129,22 @@ def test_claude_is_called_in_one_place() -> None:
         assert callers == {"functions/cost_router/core/calls.py"}
 
 
+def test_only_the_adapters_that_call_claude_have_the_sdk_or_its_client() -> None:
+    """Another way to Claude would need one of these names: calls that nothing put money aside for cannot hide."""
+    found: dict[str, set[str]] = {}
+    for path in modules("functions"):
+        uses = {name for name in imported(path) if name.split(".")[0] == "anthropic"}
+        names_used = {node.id for node in ast.walk(parsed(path)) if isinstance(node, ast.Name)}
+        uses |= names_used & {"ClientMaker", "KeyedClient", "SignedClient", "AsyncAnthropic", "AsyncAnthropicAWS"}
+        if uses:
+            found[path.name] = uses
+    claude = {"claude.py", "claude_replies.py", "claude_stream.py", "batches.py"}
+    assert set(found) - claude == {"bill.py", "clients.py", "wiring.py"}, "the bill costs nothing, wiring calls nobody"
+    for name in ("bill.py", "clients.py", "wiring.py"):
+        (path,) = [module for module in modules("functions") if module.name == name]
+        assert not re.search(r"messages\b\s*\.|\.post\(|/v1/messages", path.read_text(encoding="utf-8")), name
+
+
 def test_money_is_put_aside_before_claude_is_called() -> None:
     functions = {
         node.name: ast.unparse(node)

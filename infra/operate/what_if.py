@@ -21,7 +21,7 @@ from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import NoPrice, UnknownModel
 from cost_router.core.ledger import AMBIGUOUS, CLASSIFIER, usage_in
 from cost_router.core.ports import Row
-from cost_router.core.pricing import TOKENS
+from cost_router.core.pricing import REALTIME, TOKENS
 from cost_router.core.words import AUTO, TIER_WORDS, Tier
 from infra.operate.report import BadReport, WhatIf
 
@@ -65,10 +65,12 @@ def against(entries: Iterable[Row], baseline: str, lineup: Lineup) -> list[Row]:
     """
     if baseline == BASELINES[0]:
         return list(entries)
-    return [
-        {**entry, "baseline_usd": _price(entry, _baseline(entry, baseline, lineup))} if entry["baseline_usd"] else entry
-        for entry in entries
-    ]
+
+    def changed(entry: Row) -> Row:
+        model = _baseline(entry, baseline, lineup)
+        return {**entry, "baseline_usd": _price(entry, model, REALTIME)}
+
+    return [changed(entry) if entry["baseline_usd"] else entry for entry in entries]
 
 
 def _baseline(entry: Row, baseline: str, lineup: Lineup) -> Model:
@@ -109,7 +111,7 @@ def with_lineup(entries: Iterable[Row], lineup: Lineup, baseline: str) -> tuple[
         if AMBIGUOUS not in entry["flags"]:
             changed["cost_usd"] = _price(entry, model)
         if entry["baseline_usd"]:
-            changed["baseline_usd"] = _price(entry, _baseline(entry, baseline, lineup))
+            changed["baseline_usd"] = _price(entry, _baseline(entry, baseline, lineup), REALTIME)
         priced.append(changed)
     return WhatIf(lineup.name, priced), _what_if_notes(found, serving, lineup.name)
 
@@ -142,10 +144,11 @@ def _counted_otherwise(entries: Iterable[Row], serving: Callable[[Row], Model]) 
     return found
 
 
-def _price(entry: Row, model: Model) -> Decimal:
+def _price(entry: Row, model: Model, processing: str | None = None) -> Decimal:
+    """A call's tokens on another model; a baseline is a plain call, whatever the entry's own processing."""
     day = dt.datetime.fromisoformat(entry["at"]).date()
     try:
-        return pricing.cost_elsewhere(model, usage_in(entry), on=day, processing=entry["processing"])
+        return pricing.cost_elsewhere(model, usage_in(entry), on=day, processing=processing or entry["processing"])
     except NoPrice as error:
         raise BadReport(str(error)) from error
 

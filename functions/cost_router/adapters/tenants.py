@@ -62,7 +62,7 @@ class DynamoTenants:
         return self._remember(f"tenant#{name}", tenant)
 
     async def limits(self) -> dict[str, Limits]:
-        """The limits of every tenant, by name; asked anew each time. Raises `StoreError` and `NotConfigured`."""
+        """The limits of every tenant that is not disabled, by name; raises `StoreError`, `NotConfigured`."""
         names = {"#pk": Table.TENANTS_KEY}
         tenants = {"FilterExpression": "begins_with(#pk, :tenant)", "ExpressionAttributeNames": names}
         values = {":tenant": {"S": "tenant#"}}
@@ -70,7 +70,8 @@ class DynamoTenants:
         async for item in self.aws.items("scan", TableName=self.table, ExpressionAttributeValues=values, **tenants):
             row = {name: _read(value) for name, value in item.items()}
             name = str(row[Table.TENANTS_KEY]).removeprefix("tenant#")
-            found[name] = _tenant(name, row).limits
+            if not row.get("disabled"):
+                found[name] = _tenant(name, row).limits
         return found
 
     async def _tenant(self, name: str) -> Tenant | None:

@@ -140,11 +140,13 @@ def _fetched(block: Mapping[str, Any]) -> bool:
 
 
 def _nested(content: object) -> Iterator[Mapping[str, Any]]:
-    """Blocks, and those inside tool results."""
+    """Blocks, and those inside tool results and documents."""
     for block in _blocks(content):
         yield block
         if block.get("type") == "tool_result":
             yield from _nested(block.get("content"))
+        elif block.get("type") == "document" and isinstance(source := block.get("source"), Mapping):
+            yield from _nested(source.get("content"))
 
 
 def _blocks(content: object) -> list[Mapping[str, Any]]:

@@ -17,6 +17,7 @@ from cost_router.core.catalogue import Catalogue, Model
 from cost_router.core.errors import NoPrice
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import BATCH, Usage
+from cost_router.core.terms import GLOBAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class LineBilling:
     def entry(self, line: Line, usage: Usage, message_id: str | None) -> Entry:
         """The entry of an answered line. One at a place without a known price was paid for all the same."""
         on = money_of(line).at.date()
+        if usage.inference_geo == GLOBAL and line.terms.inference_geo:  # not told: it is the one that was asked for
+            usage = dataclasses.replace(usage, inference_geo=line.terms.inference_geo)
         try:
             cost = pricing.cost(self._model(line), usage, on=on, processing=BATCH)
         except NoPrice:

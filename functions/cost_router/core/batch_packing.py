@@ -146,6 +146,9 @@ class Packer:
             if len(chosen) == MOST_LINES or (chosen and size + parked.body_bytes > MOST_BYTES):
                 return chosen, True
             limits = await self.policies.limits() if limits is None else limits
+            if parked.tenant not in limits:  # disabled or deleted since: its jobs wait, as on the queue
+                waiting += 1
+                continue
             scopes = self._scopes(parked, limits)
             line = self.billing.with_money(parked, scopes, now)
             if not await room.take(scopes, money_of(line).amount_usd):
@@ -154,7 +157,7 @@ class Packer:
             chosen.append(line)
             size += line.body_bytes
         if waiting:
-            self.telemetry.note("batch_lines_wait_for_budget", lines=waiting)
+            self.telemetry.note("batch_lines_wait", lines=waiting)
         return chosen, False
 
     def _scopes(self, line: Line, limits: Mapping[str, Limits]) -> tuple[Scope, ...]:
@@ -176,7 +179,10 @@ class Packer:
         self.telemetry.note("batch_not_created", marker=batch.marker, lines=len(lines), error=str(error))
         if isinstance(error, UpstreamError) and _may_have_arrived(error):
             await self.store.release(batch, self.clock.now())
-        elif isinstance(error, UpstreamError) and error.status in REFUSED:
+        elif isinstance(error, UpstreamError) and error.status in REFUSED and not error.account:
+            if len(lines) > 1:  # one line may be at fault: it must not take the others with it
+                await self._halve(batch, lines)
+                return
             await self.settler.fail(batch, lines, "invalid_request_error", f"Claude refused the batch: {error.status}")
             await self.store.close(batch, self.clock.now())
         else:
@@ -192,6 +198,17 @@ class Packer:
         await self.lines.settle([Settled(None, self.billing.reservation(line)) for line in lines])
         await self._park(lines, batch)
         await self.store.close(batch, self.clock.now())
+
+    async def _halve(self, batch: Batch, lines: Sequence[Line]) -> None:
+        """Submit the lines of a batch that was refused as two, until the refused ones are alone."""
+        await self._dissolve(batch, lines)
+        now, limits, middle = self.clock.now(), await self.policies.limits(), len(lines) // 2
+        for half in (lines[:middle], lines[middle:]):
+            free = [dataclasses.replace(line, aside=None) for line in half]
+            fresh = [self.billing.with_money(line, self._scopes(line, limits), now) for line in free]
+            smaller = Batch(self.chance.token(), State.PACKING, began_at=now, lease=now + LEASE)
+            await self.store.begin(smaller)
+            await self.submit(smaller, await self._join(smaller, fresh))
 
     async def _park(self, lines: Sequence[Line], batch: Batch) -> None:
         free = [dataclasses.replace(line, aside=None) for line in lines]

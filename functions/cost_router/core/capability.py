@@ -15,6 +15,7 @@ UNPRICED_FIELDS: Final = (
     "compaction",  # its tokens are not in the top-level usage
     "fallbacks",  # another model would answer, at another price
     "fallback_credit_token",
+    "mcp_servers",  # the API samples as often as their tools are called, each time with `max_tokens`: no upper bound
 )
 COMPACTION: Final = "compact_"  # the edit of `context_management` that calls a model of its own
 

@@ -118,7 +118,7 @@ class Policies(Protocol):
     """What tenants may spend."""
 
     async def limits(self) -> Mapping[str, Limits]:
-        """The limits of every tenant, by name. Raises `StoreError`."""
+        """The limits of every tenant that is not disabled, by name. Raises `StoreError`."""
 
 
 class Alerts(Protocol):

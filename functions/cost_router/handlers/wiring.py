@@ -87,7 +87,7 @@ def ledger(settings: Settings, aws: Aws) -> DynamoLedger:
 
 def router(settings: Settings, out: Outside) -> Router:
     """The router over an outside, real or not."""
-    catalogue = Catalogue(data("catalogue.json"), data("discounts.json", missing={}))
+    catalogue = _catalogue()
     lineup = catalogue.lineup(settings.lineup, data("lineups.json"))
     caller = Caller(out.claude, out.ledger, out.clock, out.chance, out.telemetry, settings.without_store)
     labeller = Labeller(
@@ -148,7 +148,7 @@ def collector(settings: CollectorSettings, aws: Aws) -> Collector:
         exports=S3Exports(aws, settings.results_bucket),
         clock=clock,
         telemetry=PowertoolsTelemetry.make(settings.stage),
-        catalogue=Catalogue(data("catalogue.json")),
+        catalogue=_catalogue(),
         bill=_bill(settings, aws, clock) if settings.admin_secret_arn else None,
     )
 
@@ -193,7 +193,7 @@ class LaneParts:
 
 def lane(settings: Settings, out: LaneParts) -> BatchRounds:
     """The batch lane over an outside, real or not."""
-    catalogue = Catalogue(data("catalogue.json"))
+    catalogue = _catalogue()
     billing = LineBilling(catalogue, catalogue.lineup(settings.lineup, data("lineups.json")).baseline)
     settler = Settler(out.batches, out.store, out.lines, out.results, billing, out.clock, out.telemetry)
     packer = Packer(
@@ -210,6 +210,11 @@ def lane(settings: Settings, out: LaneParts) -> BatchRounds:
         telemetry=out.telemetry,
     )
     return BatchRounds(out.store, packer, settler, out.clock, out.telemetry)
+
+
+def _catalogue() -> Catalogue:
+    """All models at the customer's own prices: everything that is booked or compared is priced by these."""
+    return Catalogue(data("catalogue.json"), data("discounts.json", missing={}))
 
 
 def queue(settings: BatchSettings, aws: Aws) -> SqsQueue:

@@ -126,6 +126,7 @@ def test_the_bound_of_the_prompt_does_not_trust_what_the_api_fetches(fields: dic
         ([PDF], 200_000),
         ([{"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}], 200_000),
         ([tool_result([PDF])], 200_000),
+        ([{"type": "document", "source": {"type": "content", "content": [IMAGE]}}], 50 + 2_000 + 5_000),
         ([IMAGE] * 100, 200_000),
     ],
 )

@@ -221,7 +221,7 @@ def test_what_a_budget_does_not_cover_waits_and_the_others_go() -> None:
     lane.round()
     assert lane.store.waiting == ["g/p-2"]
     assert {row.if_lost.tenant for row in lane.world.ledger.open.values()} == {"poor", "acme"}
-    noted = [fields for event, fields in lane.world.telemetry.notes if event == "batch_lines_wait_for_budget"]
+    noted = [fields for event, fields in lane.world.telemetry.notes if event == "batch_lines_wait"]
     assert noted == [{"lines": 1}]
     lane.world.clock.advance(86_400)
     lane.round()
@@ -375,7 +375,10 @@ def test_a_batch_that_never_arrived_is_packed_anew_when_that_is_certain() -> Non
     assert lane.world.ledger.open == {}
 
 
-@pytest.mark.parametrize("error", [limited(429), limited(529), UpstreamError(Failure.CONNECTION), rejected(403)])
+@pytest.mark.parametrize(
+    "error",
+    [limited(429), limited(529), UpstreamError(Failure.CONNECTION), rejected(403), rejected(400, account=True)],
+)
 def test_a_batch_that_was_certainly_not_created_is_packed_anew(error: UpstreamError) -> None:
     lane = Lane()
     lane.drop("a")
@@ -394,6 +397,16 @@ def test_a_batch_that_claude_refuses_fails_its_lines() -> None:
     lane.round()
     assert (lane.kinds, lane.store.waiting, lane.world.ledger.open) == ({"a": "errored"}, [], {})
     assert lane.store.closed == [lane.batch.marker]
+
+
+def test_a_line_that_claude_refuses_does_not_take_the_others_of_its_batch_with_it() -> None:
+    lane = Lane()
+    lane.drop("a", "b")
+    lane.batches.create_fails.extend([rejected(400), rejected(400)])
+    lane.round()
+    assert (lane.kinds, len(lane.batches.made)) == ({"a": "errored"}, 1)
+    lane.round()
+    assert (lane.kinds, lane.world.ledger.open) == ({"a": "errored", "b": "succeeded"}, {})
 
 
 def test_nothing_is_moved_while_claude_cannot_be_reached() -> None:

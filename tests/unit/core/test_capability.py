@@ -54,6 +54,7 @@ def test_a_model_that_cannot_see_is_unable(kind: str, rule: str) -> None:
         ("inference_geo", "eu", False),
         ("inference_geo", ["us"], False),
         ("container", {"skills": []}, False),
+        ("mcp_servers", [{"type": "url", "url": "https://example.com", "name": "x"}], False),
         ("billing_policy", {"type": "x"}, False),
         ("compaction", {"type": "auto"}, False),
         ("fallbacks", "default", False),
