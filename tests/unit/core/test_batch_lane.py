@@ -146,6 +146,19 @@ def test_a_line_is_booked_at_batch_prices_and_compared_with_opus_at_the_realtime
     assert (done.outcome, done.bill.cost_usd, done.lane) == ("done", entry.cost_usd, "batch")
 
 
+def test_negotiated_discounts_are_taken_off_lines_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, agreed = wiring.data, {"claude-haiku-5-5": {"percent": "20", "from": "2026-01-01"}}
+    monkeypatch.setattr(
+        wiring, "data", lambda name, *rest, **kw: agreed if "disc" in name else plain(name, *rest, **kw)
+    )
+    lane = Lane()
+    lane.drop("a")
+    lane.round()
+    lane.round()
+    (entry,) = lane.answers
+    assert entry.cost_usd == Decimal("0.000085") * Decimal("0.8")
+
+
 def test_the_upper_bound_of_a_line_is_put_aside_at_the_batch_price_for_29_hours() -> None:
     lane = Lane()
     lane.drop("a", params=message_body(model="haiku", max_tokens=1_000))
@@ -228,6 +241,19 @@ def test_what_a_budget_does_not_cover_waits_and_the_others_go() -> None:
     lane.round()
     assert set(lane.kinds) == {"p-1", "p-2", "a"}
     assert sum(len(lines) for _, lines in lane.batches.made.values()) == 3
+
+
+def test_the_lines_of_a_tenant_that_was_disabled_wait_until_it_is_enabled() -> None:
+    lane = Lane(tenant("acme"), tenant("gone"))
+    lane.drop("g", tenant="gone")
+    lane.drop("a", tenant="acme")
+    disabled = lane.policies.found.pop("gone")
+    lane.round()
+    assert (lane.store.waiting, len(lane.batches.made)) == (["g/g"], 1)
+    lane.policies.found["gone"] = disabled
+    lane.round()
+    lane.round()
+    assert lane.kinds == {"a": "succeeded", "g": "succeeded"}
 
 
 def test_a_line_that_another_reservation_has_overtaken_is_parked_again() -> None:
