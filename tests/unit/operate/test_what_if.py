@@ -16,6 +16,11 @@ def test_another_baseline_prices_the_tokens_of_answers_only() -> None:
     assert totals(found).saved_usd == Decimal("0.003") - Decimal("0.020235")
 
 
+def test_the_baseline_of_a_batch_line_is_the_realtime_price() -> None:
+    [found] = against([entry(processing="batch")], "sonnet", CURRENT)
+    assert found["baseline_usd"] == Decimal("0.003")
+
+
 def test_the_opus_baseline_is_the_ledgers_own() -> None:
     booked = entry(baseline_usd=Decimal("7.7"))
     assert against([booked], "opus", CURRENT) == [booked]
