@@ -33,7 +33,7 @@ app.command("reconcile")(reconcile)
 def demo() -> None:
     """Deploy into the emulator, send requests and jobs, ring an alarm, print the cost report, clean up."""
     from infra.local.demo import DemoFailed, run_demo  # noqa: PLC0415  jsii starts Node at import
-    from infra.local.processes import LocalStackError, ended_by_signals  # noqa: PLC0415
+    from infra.local.processes import LocalStackError, ended_by_signals  # noqa: PLC0415  the same
 
     try:
         with ended_by_signals():
@@ -50,7 +50,7 @@ def demo() -> None:
 def up() -> None:
     """Start the local stack in the background and write .local/stack.json."""
     from infra.local import background  # noqa: PLC0415  jsii starts Node at import
-    from infra.local.processes import LocalStackError  # noqa: PLC0415
+    from infra.local.processes import LocalStackError  # noqa: PLC0415  the same
 
     try:
         with console.status("deploying the template into the emulator"):
@@ -69,7 +69,7 @@ def up() -> None:
 @app.command()
 def down() -> None:
     """Stop the local stack."""
-    from infra.local import background  # noqa: PLC0415
+    from infra.local import background  # noqa: PLC0415  the same
 
     console.print("stopped" if background.down() else "no local stack was running")
 

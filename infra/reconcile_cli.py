@@ -30,8 +30,8 @@ def reconcile(
 ) -> None:
     """Compare the ledger with the provider's bill, line by line; ends with 2 when a difference is unexplained."""
     from infra.operate.reconcile import Asked  # noqa: PLC0415  the SDK takes a second, which other commands need not
-    from infra.operate.reconcile import reconcile as compare  # noqa: PLC0415
-    from infra.operate.show_drift import print_reconciliation  # noqa: PLC0415
+    from infra.operate.reconcile import reconcile as compare  # noqa: PLC0415  the same
+    from infra.operate.show_drift import print_reconciliation  # noqa: PLC0415  the same
 
     made = compare(find_target(stack), Asked(day, admin_key, workspace, api_key_id), dt.datetime.now(dt.UTC))
     if as_json:

@@ -91,7 +91,10 @@ class Dashboard(Construct):
         if width is not None:
             band = [
                 cloudwatch.Metric.anomaly_detection_for(
-                    metric=rate, std_devs=float(width), label="expected", period=FIVE
+                    metric=rate,
+                    std_devs=float(width),  # a number of deviations, not money
+                    label="expected",
+                    period=FIVE,
                 )
             ]
         return [
@@ -110,7 +113,8 @@ class Dashboard(Construct):
         }
         counts = self._named(names, "Sum", HOUR)
         drift = self._named({Metric.LEDGER_DRIFT: "unexplained"}, "Maximum", DAY)
-        alarm = cloudwatch.HorizontalAnnotation(value=float(DRIFT_USD), label=f"Alarm ${DRIFT_USD}", color=RED)
+        at = float(DRIFT_USD)  # CloudWatch takes doubles
+        alarm = cloudwatch.HorizontalAnnotation(value=at, label=f"Alarm ${DRIFT_USD}", color=RED)
         return [
             cloudwatch.SingleValueWidget(
                 title="In the time shown", metrics=list(counts), width=THIRD, height=6, set_period_to_time_range=True
@@ -201,7 +205,10 @@ def _gauge(title: str, metric: cloudwatch.Metric, budget: Decimal | None) -> clo
         left_y_axis=cloudwatch.YAxisProps(min=0, max=float(budget)),  # CloudWatch takes doubles
         annotations=[
             cloudwatch.HorizontalAnnotation(
-                value=float(budget * share), color=colour, fill=cloudwatch.Shading.ABOVE, label=f"{share:.0%}"
+                value=float(budget * share),  # as above
+                color=colour,
+                fill=cloudwatch.Shading.ABOVE,
+                label=f"{share:.0%}",
             )
             for share, colour in STEPS
         ],
@@ -213,4 +220,5 @@ def _gauge(title: str, metric: cloudwatch.Metric, budget: Decimal | None) -> clo
 def _budget(label: str, budget: Decimal | None) -> list[cloudwatch.HorizontalAnnotation]:
     if budget is None:
         return []
-    return [cloudwatch.HorizontalAnnotation(value=float(budget), label=f"{label} ${budget}", color=RED)]
+    at = float(budget)  # CloudWatch takes doubles
+    return [cloudwatch.HorizontalAnnotation(value=at, label=f"{label} ${budget}", color=RED)]

@@ -107,7 +107,7 @@ class Monitoring(Construct):
             surge.id,
             alarm_name=self._name(surge.id),
             metric=surge.metric,
-            std_devs=float(surge.width),
+            std_devs=float(surge.width),  # a number of deviations, not money
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_UPPER_THRESHOLD,
             evaluation_periods=surge.periods,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,

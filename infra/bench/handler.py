@@ -78,16 +78,16 @@ def app_over(aws: Any, around: Callable[[Any], Any], env: Mapping[str, str]) -> 
 
 def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda claude: claude) -> Any:
     """The deployed app but for its tenants and, without `aws`, for its other stores."""
-    from anthropic import AsyncAnthropic  # noqa: PLC0415
+    from anthropic import AsyncAnthropic  # noqa: PLC0415  each process measures one thing
 
-    from cost_router.adapters.claude import AnthropicClaude  # noqa: PLC0415
-    from cost_router.adapters.labels import DynamoLabels  # noqa: PLC0415
-    from cost_router.adapters.system import SystemChance, SystemClock  # noqa: PLC0415
-    from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415
-    from cost_router.core.request import Tenant  # noqa: PLC0415
-    from cost_router.handlers import wiring  # noqa: PLC0415
-    from cost_router.handlers.app import make_app  # noqa: PLC0415
-    from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415
+    from cost_router.adapters.claude import AnthropicClaude  # noqa: PLC0415  each process measures one thing
+    from cost_router.adapters.labels import DynamoLabels  # noqa: PLC0415  each process measures one thing
+    from cost_router.adapters.system import SystemChance, SystemClock  # noqa: PLC0415  each process measures one thing
+    from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415  each process measures one thing
+    from cost_router.core.request import Tenant  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers import wiring  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers.app import make_app  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415  each process measures one thing
 
     settings = Settings.read(env)
     client = AsyncAnthropic(api_key="bench", base_url=settings.upstream_url, max_retries=0)

@@ -34,7 +34,7 @@ def deploy(emulator: Emulator, config: Config, outdir: Path) -> dict[str, str]:
 def synthesise(config: Config, outdir: Path, *, bundling: bool = True) -> Path:
     """Synthesise with the Node of this virtual environment; jsii starts it when the CDK is imported, so not before."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    from infra.aws.app import synth  # noqa: PLC0415
+    from infra.aws.app import synth  # noqa: PLC0415  jsii starts Node at import
 
     return synth(config, outdir, bundling=bundling)
 

@@ -82,6 +82,7 @@ def dashboard(traffic: Traffic, folder: Path) -> str:
 
 def _set_alarm(cloudwatch: Any, alarm: dict[str, Any], traffic: Traffic) -> None:
     """As it would stand at the traffic's end; the emulator judges by the machine's clock, which is later."""
+    # CloudWatch compares doubles, so its threshold is one.
     ringing = alarm.get("MetricName") == Metric.SPEND_TODAY and float(traffic.spent) >= alarm["Threshold"]
     name = alarm["AlarmName"]
     cloudwatch.put_metric_alarm(AlarmName=name, EvaluationPeriods=1, ComparisonOperator=alarm["ComparisonOperator"])

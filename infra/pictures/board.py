@@ -86,7 +86,8 @@ class Reader:
         for metric in properties["metrics"]:
             if found := BAND.fullmatch(_options(metric).get("expression", "")):
                 [learned] = self._series(_by_id(properties, found[1]), properties, start - LEARNED_FROM)
-                return Band(float(found[2]), list(_expected(learned, start.timestamp(), float(found[2]))))
+                width = float(found[2])  # a number of deviations, not money
+                return Band(width, list(_expected(learned, start.timestamp(), width)))
         return None
 
     def states(self, arns: Sequence[str]) -> dict[str, str]:
@@ -131,8 +132,7 @@ class Reader:
             dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
             if set(dimensions) == set(names.split(",")) and wanted.items() <= dimensions.items():
                 points = self._points((namespace, name, dimensions), statistic, int(period), start)
-                said = OF_DIMENSION.sub(lambda match: dimensions[match[1]], label)  # noqa: B023  called at once
-                yield Series(said, points, int(period), statistic)
+                yield Series(_said(label, dimensions), points, int(period), statistic)
 
     def _points(
         self, metric: tuple[str, str, Mapping[str, str]], statistic: str, period: int, start: dt.datetime
@@ -172,12 +172,17 @@ def _by_id(properties: Mapping[str, Any], id_: str) -> Sequence[Any]:
     return list(found)
 
 
+def _said(label: str, dimensions: Mapping[str, str]) -> str:
+    return OF_DIMENSION.sub(lambda match: dimensions[match[1]], label)
+
+
 def _filled(known: Series, label: str, start: float, end: float) -> Series:
     """With zero where there is no value; a metric without any value stays empty."""
     values = dict(known.points)
     first = int(start // known.period * known.period)
     times = range(first, int(end), known.period) if known.points else range(0)
-    return Series(label, [(float(at), values.get(at, 0.0)) for at in times], known.period, known.statistic)
+    points = [(float(at), values.get(at, 0.0)) for at in times]  # epoch seconds; values as CloudWatch has them, doubles
+    return Series(label, points, known.period, known.statistic)
 
 
 def _expected(learned: Series, start: float, width: float) -> Iterator[tuple[float, float, float]]:

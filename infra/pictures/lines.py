@@ -56,6 +56,7 @@ class Chart:
         values = [value for line, _ in layers for _, value in line.points]
         values += [mark.value for mark in self.marks] + [high for _, _, high in self.band]
         ticks = axis(Decimal(repr(min([0.0, *values]))), Decimal(repr(max([0.0, *values]))))
+        # What is drawn are CloudWatch's doubles; nothing is booked from them.
         scale = _Scale(self.start, self.end, float(ticks[0]), float(ticks[-1]), width, height)
         drawn = [*_grid(scale, ticks), *_clock(scale), *_band(scale, self.band)]
         for line, floor in reversed(layers) if self.stacked else layers:

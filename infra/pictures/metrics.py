@@ -52,7 +52,7 @@ def _emitted(traffic: Traffic, stage: str) -> Iterator[Point]:
 
 
 def _made_up(traffic: Traffic, stage: str) -> Iterator[Point]:
-    now, month = traffic.now, Decimal(0)
+    now, month = traffic.now, Decimal(0)  # summed as money; CloudWatch takes doubles
     for slot, dollars in traffic.rate.items():
         month = dollars if slot.day == 1 and slot.time() == dt.time(0) else month + dollars
         if slot < now - A_DAY - SLOT:

@@ -35,9 +35,8 @@ def costs(call: Mapping[str, Any]) -> dict[str, Decimal]:
 
     Raises `ValueError` when they are not the whole price.
     """
-    # 0.7 s, which only a stand-in that is asked for costs has to spend.
-    from genai_prices import extract_usage  # noqa: PLC0415
-    from genai_prices.types import ModelPrice  # noqa: PLC0415
+    from genai_prices import extract_usage  # noqa: PLC0415  0.7 s, only for a stand-in that is asked for costs
+    from genai_prices.types import ModelPrice  # noqa: PLC0415  the same
 
     usage = call["usage"]
     extracted = extract_usage({"model": call["model"], "usage": dict(usage)}, provider_id="anthropic")

@@ -112,7 +112,18 @@ class StandIn:
         self.cache.commit(plan, now)
         message = self._message(model, answer, usage, searched.blocks)
         self.meter.bill(
-            Billed(message["id"], model.id, usage, purpose, False, now, label, None, api_key_id, batch)  # noqa: FBT003
+            Billed(
+                message["id"],
+                model.id,
+                usage,
+                purpose,
+                stream=False,
+                at=now,
+                label=label,
+                fault=None,
+                api_key_id=api_key_id,
+                batch=batch,
+            )
         )
         return message
 
