@@ -1,8 +1,9 @@
 """A thousand calls of every kind, seeded, through the deployed stack: the ledger is the bill, to the micro-dollar.
 
 What is compared: each booked call with the stand-in's meter, priced by genai-prices on its own reading of the usage;
-then the sums by model and by tenant, the counters of day and month, and the gauges. Calls whose usage nobody was told
-are booked at their upper bound and flagged: they are listed one by one and account for the whole difference.
+then the sums by model and by tenant (the meter's by who each caller says it is), the counters of day and month, and
+the gauges. Calls whose usage nobody was told are booked at their upper bound and flagged: they are listed one by one
+and account for the whole difference.
 """
 
 import datetime as dt
@@ -73,9 +74,10 @@ class Traffic:
             body["stream"] = True
         return body
 
-    def send(self, url: str, key: str, body: Mapping[str, Any], leave_after: int | None) -> int:
+    def send(self, url: str, tenant: str, body: Mapping[str, Any], leave_after: int | None) -> int:
         """Send one request; of a stream read as many bytes as a caller does who leaves."""
-        headers = {"x-api-key": key, "anthropic-version": "2026-10-21"}
+        tags = {"x-router-tags": f"caller={tenant}"}
+        headers = {"x-api-key": self.keys[tenant], "anthropic-version": "2026-10-21"} | tags
         with httpx2.stream("POST", f"{url}/v1/messages", json=body, headers=headers, timeout=120) as answer:
             read = 0
             for chunk in answer.iter_raw():
@@ -91,8 +93,8 @@ class Traffic:
             body = self.body()
             entrance = self.chance.choice(("streaming_url", "streaming_url", "base_url"))
             leaves = body.get("stream") and entrance == "streaming_url" and self.chance.random() < 0.2
-            url, key = self.stack.description[entrance], self.keys[self.chance.choice(TENANTS)]
-            asked.append((url, key, body, 200 if leaves else None))
+            url, tenant = self.stack.description[entrance], self.chance.choice(TENANTS)
+            asked.append((url, tenant, body, 200 if leaves else None))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(lambda words: self.send(*words), asked))
 
@@ -100,8 +102,8 @@ class Traffic:
         """Jobs of both lanes."""
         for number in range(count):
             body = {name: value for name, value in self.body().items() if name != "stream"}
-            lane = "batch" if number % 2 else "direct"
-            router = {"group": group, "tenant": self.chance.choice(TENANTS), "lane": lane}
+            lane, tenant = "batch" if number % 2 else "direct", self.chance.choice(TENANTS)
+            router = {"group": group, "tenant": tenant, "lane": lane, "tags": {"caller": tenant}}
             drop(self.stack, {"custom_id": f"job-{number}", "params": body, "router": router})
 
 
@@ -204,11 +206,12 @@ def check_call_by_call(books: Books) -> None:
 def check_sums(books: Books) -> None:
     """By model and by tenant; the whole difference is what the ambiguous entries hold above the bill."""
     sure_calls = [books.metered[entry["upstream_request_id"]] for entry in books.sure]
-    owner = {entry["upstream_request_id"]: entry["tenant"] for entry in books.sure}
+    caller = {entry["upstream_request_id"]: entry["tags"]["caller"] for entry in books.sure}
     assert by("model", books.sure, lambda row: row["cost_usd"]) == by("model", sure_calls, price)
-    billed = [{"tenant": owner[call["request_id"]], "usd": price(call)} for call in sure_calls]
+    billed = [{"tenant": caller[call["request_id"]], "usd": price(call)} for call in sure_calls]
     assert by("tenant", books.sure, lambda row: row["cost_usd"]) == by("tenant", billed, lambda row: row["usd"])
-    seen = set(owner)
+    assert all(entry["tags"]["caller"] == entry["tenant"] for entry in books.unsure)
+    seen = set(caller)
     unseen = sum((price(call) for id_, call in books.metered.items() if id_ not in seen), Decimal(0))
     bounds = sum((entry["cost_usd"] for entry in books.unsure), Decimal(0))
     ledger = sum((entry["cost_usd"] for entry in (*books.sure, *books.unsure)), Decimal(0))
