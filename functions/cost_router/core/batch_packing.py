@@ -161,7 +161,7 @@ class Packer:
         return chosen, False
 
     def _scopes(self, line: Line, limits: Mapping[str, Limits]) -> tuple[Scope, ...]:
-        return budget.scopes(line.tenant, limits.get(line.tenant, Limits()), self.limits, line.session)
+        return budget.scopes(line.tenant, limits[line.tenant], self.limits, line.session)
 
     async def _join(self, batch: Batch, lines: Sequence[Line]) -> list[Line]:
         """Move lines into a batch; those that another round has moved elsewhere are left out."""
@@ -204,7 +204,7 @@ class Packer:
         await self._dissolve(batch, lines)
         now, limits, middle = self.clock.now(), await self.policies.limits(), len(lines) // 2
         for half in (lines[:middle], lines[middle:]):
-            free = [dataclasses.replace(line, aside=None) for line in half]
+            free = [dataclasses.replace(line, aside=None) for line in half if line.tenant in limits]
             fresh = [self.billing.with_money(line, self._scopes(line, limits), now) for line in free]
             smaller = Batch(self.chance.token(), State.PACKING, began_at=now, lease=now + LEASE)
             await self.store.begin(smaller)

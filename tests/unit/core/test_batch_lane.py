@@ -1,7 +1,7 @@
 """The batch lane: covered before it is submitted, submitted once, booked right, each job delivered once."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -433,6 +433,24 @@ def test_a_line_that_claude_refuses_does_not_take_the_others_of_its_batch_with_i
     assert (lane.kinds, len(lane.batches.made)) == ({"a": "errored"}, 1)
     lane.round()
     assert (lane.kinds, lane.world.ledger.open) == ({"a": "errored", "b": "succeeded"}, {})
+
+
+def test_a_refused_batch_is_not_submitted_again_for_a_tenant_disabled_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lane = Lane(tenant("acme"), tenant("gone"))
+    lane.drop("g", tenant="gone")
+    lane.drop("a", tenant="acme")
+    create = lane.batches.create
+
+    async def create_after(lines: Sequence[tuple[str, bytes]], seconds: float) -> Any:
+        lane.policies.found.pop("gone", None)
+        return await create(lines, seconds)
+
+    monkeypatch.setattr(lane.batches, "create", create_after)
+    lane.batches.create_fails.append(rejected(400))
+    lane.round()
+    assert (lane.store.waiting, [len(lines) for _, lines in lane.batches.made.values()]) == (["g/g"], [1])
 
 
 def test_nothing_is_moved_while_claude_cannot_be_reached() -> None:
