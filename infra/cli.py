@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 
 from infra.catalogue.findings import FAIL
+from infra.dead_letters_cli import dead_letters_app
+from infra.groups_cli import groups_app
+from infra.jobs_cli import results, submit
 from infra.keys_cli import keys_app
 from infra.operate.doctor import examine, print_checks
 from infra.operate.gather import Asked, gather
@@ -26,6 +29,10 @@ app = typer.Typer(
     help="Claude Cost Router: deploy, call, watch.",
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(groups_app, name="groups")
+app.command("submit")(submit)
+app.command("results")(results)
 app.command("reconcile")(reconcile)
 
 

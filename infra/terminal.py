@@ -3,13 +3,18 @@
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
+from cost_router.core.errors import NotConfigured, StoreError
+from infra.operate.dead_letters import QueueProblem
+from infra.operate.groups import GroupProblem
+from infra.operate.job_file import BadJobs
 from infra.operate.report import BadReport
+from infra.operate.submit import SubmitStopped
 from infra.operate.target import NoTarget
 from infra.operate.tenants import KeyProblem
 
@@ -24,6 +29,13 @@ class SendFailed(RuntimeError):
     """The router answered with an error, or not at all."""
 
 
+MENDABLE: Final = (
+    *(NoTarget, KeyProblem, QueueProblem, BadReport, SendFailed),
+    *(BadJobs, SubmitStopped, GroupProblem),
+    *(NotConfigured, StoreError, ClientError, BotoCoreError),
+)
+
+
 def says_what_is_wrong(command: Callable[..., None]) -> Callable[..., None]:
     """Problems that a user can mend end the command with one line and code 1, not with a traceback."""
 
@@ -31,7 +43,7 @@ def says_what_is_wrong(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (NoTarget, KeyProblem, BadReport, SendFailed, ClientError, BotoCoreError) as error:
+        except MENDABLE as error:
             console.print(f"cost-router: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(1) from error
 

@@ -26,11 +26,13 @@ from cost_router.core.record import Collected, Record
 from cost_router.core.request import Hints, Request, Tenant
 from cost_router.core.router import Router
 from cost_router.core.words import Label, Tier
-from cost_router.handlers import wiring
+from cost_router.handlers import wiring, wiring_bulk
 from cost_router.handlers.app import make_app
 from cost_router.handlers.auth import key_hash
 from cost_router.handlers.batch import QueueDoor
-from cost_router.handlers.settings import RouterSettings, Settings
+from cost_router.handlers.outside import Outside
+from cost_router.handlers.settings import BatchSettings, RouterSettings, Settings
+from tests.bulk import MemoryGroups, MemoryJobs, MemoryParams
 from tests.lane import MemoryBatchStore
 
 T = TypeVar("T")
@@ -57,6 +59,8 @@ ENV: Final[Mapping[str, str]] = {
     Env.CLASSIFIER_DEADLINE_SECONDS: "3",
     Env.MAX_BODY_BYTES: "1000000",
     Env.JOB_CONCURRENCY: "5",
+    Env.JOB_FUNCTIONS: "5",
+    Env.HEADROOM_PERCENT: "20",
     Env.ALERTS_TOPIC: "arn:aws:sns:eu-north-1:123456789012:alerts",
     Env.STAGE: "test",
 }
@@ -115,6 +119,7 @@ class RecordingTelemetry:
     rounds: list[Collected] = field(default_factory=list)
     drifts: list[tuple[str, Decimal, Decimal]] = field(default_factory=list)
     defects: list[Exception] = field(default_factory=list)
+    stops: list[tuple[int | None, float]] = field(default_factory=list)
     notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def done(self, record: Record) -> None:
@@ -122,6 +127,9 @@ class RecordingTelemetry:
 
     def collected(self, told: Collected) -> None:
         self.rounds.append(told)
+
+    def stopped(self, status: int | None, wait: float) -> None:
+        self.stops.append((status, wait))
 
     def drifted(self, day: str, drift_usd: Decimal, explained_usd: Decimal) -> None:
         self.drifts.append((day, drift_usd, explained_usd))
@@ -443,10 +451,10 @@ class MemoryResults:
     failing_puts: int = 0  # how many writes will fail before one succeeds
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    async def exists(self, group: str, custom_id: str) -> bool:
+    async def read(self, group: str, custom_id: str) -> Mapping[str, Any] | None:
         if self.down:
-            raise StoreError("s3.head_object: ReadTimeoutError")
-        return f"{group}/{custom_id}" in self.items
+            raise StoreError("s3.get_object: ReadTimeoutError")
+        return self.items.get(f"{group}/{custom_id}")
 
     async def put(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
         if self.down or self.failing_puts:
@@ -472,6 +480,7 @@ class RecordingQueue:
     """Keeps what is put back and what is set aside."""
 
     deferred: dict[str, float] = field(default_factory=dict)
+    claimed: dict[str, float] = field(default_factory=dict)
     aside: list[tuple[str, str]] = field(default_factory=list)
     down: bool = False
 
@@ -479,6 +488,11 @@ class RecordingQueue:
         if self.down:
             raise StoreError("sqs.change_message_visibility: ReadTimeoutError")
         self.deferred[receipt_handle] = seconds
+
+    async def claim(self, receipt_handles: Sequence[str], seconds: float) -> None:
+        if self.down:
+            raise StoreError("sqs.change_message_visibility_batch: ReadTimeoutError")
+        self.claimed.update(dict.fromkeys(receipt_handles, seconds))
 
     async def set_aside(self, body: str, reason: str) -> None:
         self.aside.append((body, reason))
@@ -519,18 +533,22 @@ class World:
         self.telemetry = RecordingTelemetry()
         self.results = MemoryResults()
         self.attempts = MemoryAttempts()
-        self.lines = MemoryBatchStore()
+        self.jobs = MemoryJobs()
+        self.lines = MemoryBatchStore(self.jobs)
+        self.groups = MemoryGroups(self.jobs)
+        self.params = MemoryParams()
         self.queue = RecordingQueue()
         self.settings = dataclasses.replace(
             Settings.read(ENV), limits=limits or Limits(daily_usd=budget), without_store=without_store
         )
         self.reader = MemoryReader(self.ledger)
         self.router_settings = RouterSettings.read(ENV)
+        self.batch_settings = BatchSettings.read(ENV)
         self._router: Router | None = None
 
     @property
-    def outside(self) -> wiring.Outside:
-        return wiring.Outside(
+    def outside(self) -> Outside:
+        return Outside(
             claude=self.claude,
             labels=self.labels,
             ledger=self.ledger,
@@ -551,20 +569,27 @@ class World:
 
     @property
     def runner(self) -> JobRunner:
-        return JobRunner(
-            router=self.router,
-            results=self.results,
-            attempts=self.attempts,
-            lines=self.lines,
-            clock=self.clock,
-            chance=self.chance,
-        )
+        return self.door().runner
 
     def app(self) -> Starlette:
         return make_app(self.router, self.outside, self.router_settings, self.reader)
 
     def door(self, concurrency: int = 5) -> QueueDoor:
-        return QueueDoor(self.runner, self.queue, self.outside, concurrency)
+        """A new process each time: what a limiter has learned, and its locks, belong to one event loop."""
+        made = wiring_bulk.door(self.settings, self.batch_settings, self.outside, self._parts)
+        return dataclasses.replace(made, concurrency=concurrency)
+
+    @property
+    def _parts(self) -> wiring_bulk.DoorParts:
+        return wiring_bulk.DoorParts(
+            jobs=self.jobs,
+            lines=self.lines,
+            groups=self.groups,
+            results=self.results,
+            params=self.params,
+            attempts=self.attempts,
+            queue=self.queue,
+        )
 
     def request(self, text: str = EASY, **changes: Any) -> Request:
         """A request of the first tenant, in time for the usual deadline; `changes` as for `request`."""

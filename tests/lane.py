@@ -9,23 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cost_router.core.batch_lane import Batch, Line, State
-from cost_router.core.batch_ports import Outcome, Seen, Settled
+from cost_router.core.batch_ports import Ended, Outcome, Seen, Settled
 from cost_router.core.budget import Reservation
 from cost_router.core.errors import BudgetExhausted, Failure, StoreError, UpstreamError
+from cost_router.core.job_ports import JobState, Lease
 from cost_router.core.ports import Clock, Ledger
 from cost_router.core.pricing import Usage
+from tests.bulk import Killed, MemoryJobs
 
 USED = Usage(input_tokens=1_000, cache_read_input_tokens=2_000, output_tokens=100)
-
-
-class Killed(BaseException):
-    """The process dies here."""
 
 
 @dataclass
 class MemoryBatchStore:
     """Lines and batches in memory; `dies` names methods in which the process dies, before they do anything."""
 
+    jobs: MemoryJobs = field(default_factory=MemoryJobs)
     lines: dict[str, tuple[str | None, Line]] = field(default_factory=dict)  # job -> batch and line
     bodies: dict[str, bytes] = field(default_factory=dict)
     all_batches: dict[str, Batch] = field(default_factory=dict)
@@ -39,35 +38,30 @@ class MemoryBatchStore:
         if self.down:
             raise StoreError(f"dynamodb.{method}: ReadTimeoutError")
 
-    async def is_parked(self, group: str, custom_id: str, now: dt.datetime) -> bool:
-        assert now.tzinfo
-        self._begin("is_parked")
-        return f"{group}/{custom_id}" in self.lines
-
-    async def park(self, line: Line, body: Mapping[str, Any], now: dt.datetime) -> bool:
+    async def park(self, line: Line, lease: Lease, message: Mapping[str, Any], now: dt.datetime) -> None:
         assert now.tzinfo
         self._begin("park")
-        if line.job in self.lines:
-            return False
-        self.lines[line.job] = ("parked", line)
-        self.bodies[line.request_id] = json.dumps(body).encode()
-        return True
+        item = self.jobs.items[line.job]
+        if item.lease == lease:
+            item.state = JobState.PARKED
+            self.lines[line.job] = (waiting(line), line)
+            self.bodies[line.request_id] = json.dumps(message).encode()
 
-    async def parked(self) -> AsyncIterator[Line]:
+    async def parked(self, group: str, *, urgent: bool) -> AsyncIterator[Line]:
         self._begin("parked")
-        for line in await self.members("parked"):
+        for line in await self.members(f"{'urgent' if urgent else 'parked'}#{group}"):
             yield line
 
-    async def body(self, line: Line) -> bytes | None:
+    async def message(self, line: Line) -> bytes | None:
         return self.bodies.get(line.request_id)
 
     async def join(self, line: Line, marker: str) -> bool:
         self._begin("join")
-        return self._move(line, "parked", marker)
+        return self._move(line, waiting(line), marker)
 
     async def part(self, line: Line, marker: str) -> bool:
         self._begin("part")
-        return self._move(line, marker, "parked")
+        return self._move(line, marker, waiting(line))
 
     def _move(self, line: Line, was: str, to: str) -> bool:
         if self.lines[line.job][0] != was:
@@ -75,12 +69,24 @@ class MemoryBatchStore:
         self.lines[line.job] = (to, line)
         return True
 
-    async def done(self, line: Line, marker: str, now: dt.datetime) -> None:
+    async def promote(self, line: Line, marker: str | None, now: dt.datetime) -> bool:
+        assert now.tzinfo
+        self._begin("promote")
+        if not self._move(line, marker or waiting(line), "held"):
+            return False
+        item = self.jobs.items[line.job]
+        self.jobs.messages[line.request_id] = self.bodies.pop(line.request_id)
+        item.state, item.kept, item.lane, item.on_queue = JobState.HELD, line.request_id, "direct", False
+        item.tenant, item.lease = line.tenant, dataclasses.replace(item.lease, spent_usd=line.booked_usd)
+        return True
+
+    async def done(self, line: Line, marker: str | None, end: Ended, now: dt.datetime) -> None:
         assert now.tzinfo
         self._begin("done")
         self.bodies.pop(line.request_id, None)
-        if self.lines[line.job][0] == marker:
+        if self.lines[line.job][0] == (marker or waiting(line)):
             self.lines[line.job] = (None, line)
+            self.jobs.finish(line.group, line.custom_id, end.end, end.spent)
 
     async def members(self, marker: str) -> list[Line]:
         return [line for batch, line in self.lines.values() if batch == marker]
@@ -118,11 +124,16 @@ class MemoryBatchStore:
     @property
     def waiting(self) -> list[str]:
         """The jobs that are parked."""
-        return [job for job, (batch, _) in self.lines.items() if batch == "parked"]
+        return [job for job, (batch, _) in self.lines.items() if batch and "#" in batch]
 
     @property
     def done_jobs(self) -> list[str]:
         return [job for job, (batch, _) in self.lines.items() if batch is None]
+
+
+def waiting(line: Line) -> str:
+    """Where a line waits."""
+    return f"{'urgent' if line.answer_by else 'parked'}#{line.group}"
 
 
 @dataclass
@@ -144,6 +155,7 @@ class FakeBatches:
     missing: int = 0  # looks at a batch that do not find it
     cut_after: int | None = None  # results that come before the connection breaks, once
     dies: bool = False  # before the request is sent
+    canceled: list[str] = field(default_factory=list)  # ids of the batches that somebody asked to end
     made: dict[str, tuple[Seen, list[tuple[str, bytes]]]] = field(default_factory=dict)
     down: bool = False
 
@@ -169,7 +181,13 @@ class FakeBatches:
         if self.missing:
             self.missing -= 1
             return None
-        return dataclasses.replace(self.made[batch_id][0], ended=self.ended)
+        return dataclasses.replace(self.made[batch_id][0], ended=self.ended or batch_id in self.canceled)
+
+    async def cancel(self, batch_id: str) -> None:
+        self._check()
+        if not self.ended and batch_id not in self.canceled:
+            self.canceled.append(batch_id)
+            self.scripted |= {custom_id: {"type": "canceled"} for custom_id, _ in self.made[batch_id][1]}
 
     async def listed(self) -> AsyncGenerator[Seen, None]:
         self._check()

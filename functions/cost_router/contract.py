@@ -36,6 +36,8 @@ class Env:
     CLASSIFIER_DEADLINE_SECONDS: Final = "COST_ROUTER_CLASSIFIER_DEADLINE_SECONDS"
     MAX_BODY_BYTES: Final = "COST_ROUTER_MAX_BODY_BYTES"
     JOB_CONCURRENCY: Final = "COST_ROUTER_JOB_CONCURRENCY"  # calls in flight in one batch invocation
+    JOB_FUNCTIONS: Final = "COST_ROUTER_JOB_FUNCTIONS"  # batch invocations at a time, which share the account's limits
+    HEADROOM_PERCENT: Final = "COST_ROUTER_HEADROOM_PERCENT"  # of the account's limits, left to interactive traffic
     ADMIN_SECRET_ARN: Final = "COST_ROUTER_ADMIN_SECRET_ARN"  # noqa: S105  its string is an Admin API key; empty = none
     BILL_WORKSPACE_ID: Final = "COST_ROUTER_BILL_WORKSPACE_ID"  # whose bill is compared; empty = the organisation's
     BILL_API_KEY_ID: Final = "COST_ROUTER_BILL_API_KEY_ID"  # the same, of one API key
@@ -72,6 +74,7 @@ class Metric:
     JOBS_DONE: Final = "JobsDone"  # Count
     JOBS_FAILED: Final = "JobsFailed"  # Count
     JOBS_DEFERRED: Final = "JobsDeferred"  # Count of jobs put back on the queue
+    LANE_STOPPED: Final = "LaneStopped"  # Count of times that the account was at fault, and the bulk lane stopped
 
 
 NAMESPACE: Final = "ClaudeCostRouter"
@@ -86,8 +89,8 @@ class Table:
     LABELS_KEY: Final = "key"  # keyed hash of the ask; partition key
     LEDGER_PK: Final = "pk"  # what it has is told in adapters/ledger_items.py
     LEDGER_SK: Final = "sk"
-    JOBS_KEY: Final = "job"  # "GROUP/CUSTOM_ID", or "batch#MARKER"; partition key
-    JOBS_BATCH: Final = "batch"  # partition key of the index: "parked", a batch's marker, or "open" of a batch itself
+    JOBS_KEY: Final = "job"  # "GROUP/CUSTOM_ID", or what adapters/job_items.py has beside; partition key
+    JOBS_BATCH: Final = "batch"  # partition key of the index: where a job waits, or which kind of thing is open
     JOBS_SINCE: Final = "since"  # its sort key
     JOBS_INDEX: Final = "by_batch"
     TENANTS_KEY: Final = "pk"  # "key#SHA256" or "tenant#NAME"; partition key
@@ -136,7 +139,10 @@ class Task:
     BATCHES: Final = "batches"  # pack, submit and collect Message Batches
 
 
-BATCH_PREFIX: Final = "batches"  # of the results bucket: batches/REQUEST_ID.json, the params of a line that waits
+BATCH_PREFIX: Final = "batches"  # of the results bucket: batches/REQUEST_ID.json, a job that waits
+JOBS_PREFIX: Final = "jobs"  # of the results bucket: jobs/GROUP/NAME, params too large for a message
+GROUP_EVENT_SOURCE: Final = "claude-cost-router"  # on the account's default event bus
+GROUP_EVENT: Final = "Job Group Finished"  # detail-type
 EXPORT_PREFIX: Final = "ledger"  # of the results bucket: ledger/day=YYYY-MM-DD/entries.jsonl.gz
 HEALTH_PATH: Final = "/health"
 SECRET_PLACEHOLDER: Final = "put-your-anthropic-key-here"  # noqa: S105  what the stack makes the secret with: no key

@@ -42,7 +42,15 @@ class ClaudeAccess(Construct):
 
         Source: IAM actions (Claude Platform on AWS). `GetBatchInference` covers the results too.
         """
-        self._allow(function, ["CreateBatchInference", "GetBatchInference", "ListBatchInferences"])
+        self._allow(
+            function,
+            [
+                "CreateBatchInference",
+                "GetBatchInference",
+                "ListBatchInferences",
+                "CancelBatchInference",
+            ],
+        )
 
     def _allow(self, function: lambda_.Function, names: list[str]) -> None:
         if self.secret:

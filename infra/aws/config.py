@@ -27,6 +27,8 @@ RANGES: Final = {
     "results_ttl_days": (1, 3_650),
     "job_concurrency": (1, 100),
     "job_functions": (2, 1_000),  # SQS's own limits on an event source's concurrency
+    "job_seconds": (60, 900),  # booking and delivering take some; Lambda's longest
+    "headroom_percent": (0, 90),
     "session_rpm": (0, 10_000),
     "throttle_rate": (1, 10_000),
     "throttle_burst": (1, 5_000),
@@ -58,8 +60,10 @@ class Config:
     max_body_bytes: int = 5_000_000  # Lambda takes 6 MB of event, with the body escaped inside
     label_ttl_days: int = 7
     results_ttl_days: int = 30
-    job_concurrency: int = 5  # calls in flight in one batch invocation
-    job_functions: int = 5  # batch invocations at a time
+    job_concurrency: int = 10  # calls in flight in one batch invocation
+    job_functions: int = 5  # batch invocations at a time, which share the account's limits
+    job_seconds: int = 900  # that a batch invocation may take; a job's call has to end within it
+    headroom_percent: int = 20  # of the account's limits, which bulk work leaves to interactive traffic
     throttle_rate: int = 50  # requests a second, all callers together
     throttle_burst: int = 100
     daily_budget_usd: Decimal | None = None  # of the account's UTC day: alarms at 50, 80 and 100 %, then the ladder

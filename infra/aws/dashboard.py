@@ -129,7 +129,12 @@ class Dashboard(Construct):
             Metric.CACHE_MISSES: "label asked for",
             Metric.CLASSIFIER_FAILURES: "classifier failed",
         }
-        jobs = {Metric.JOBS_DONE: "done", Metric.JOBS_FAILED: "failed", Metric.JOBS_DEFERRED: "deferred"}
+        jobs = {
+            Metric.JOBS_DONE: "done",
+            Metric.JOBS_FAILED: "failed",
+            Metric.JOBS_DEFERRED: "deferred",
+            Metric.LANE_STOPPED: "stopped: account at fault",
+        }
         requests = self._metrics.by_model(Metric.REQUESTS, "Sum", FIVE)
         waiting = self._metrics.waiting_jobs(FIVE).with_(label="waiting")
         return [

@@ -18,7 +18,6 @@ from cost_router.contract import HEALTH_PATH, Task
 from infra.aws.nag import acknowledge
 
 MEMORY_MB: Final = 512  # waiting on Claude is the largest AWS line of the bill, and it is charged by memory
-BATCH_TIMEOUT: Final = Duration.minutes(15)  # a long answer takes minutes; Lambda's longest
 COLLECTOR_TIMEOUT: Final = Duration.minutes(15)  # a day of a million entries takes a minute or two to export
 BATCH_SIZE: Final = 10
 ADAPTER_PORT: Final = "8080"

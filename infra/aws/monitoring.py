@@ -193,6 +193,11 @@ def health_rings(m: Metrics, classifier_deadline_seconds: Decimal) -> Iterator[R
         "stand still, and tenants' alerts, exports and the comparison with the bill do not come."
     )
     yield Ring(id="CollectorErrors", metric=m.collector_errors(FIVE_MINUTES), at_least=1, says=rounds)
+    stopped = (
+        "Claude refuses every call for the account's sake: its key, its billing or its spend limit. The bulk lane has "
+        "stopped and asks again every few minutes; its jobs wait on the queue. The log line is lane_stopped."
+    )
+    yield Ring(id="LaneStopped", metric=m.ours(Metric.LANE_STOPPED, "Sum", FIVE_MINUTES), at_least=1, says=stopped)
     set_aside = "Jobs were set aside on the dead-letter queue; each has the reason as a message attribute."
     yield Ring(id="DeadLetters", metric=m.dead_letters(MINUTE), at_least=1, says=set_aside)
     waiting = "A job has been waiting for hours: rate limits are lower than the load, or the batch function fails."

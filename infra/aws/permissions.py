@@ -2,10 +2,11 @@
 
 from typing import Final
 
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
-from cost_router.contract import BATCH_PREFIX, DEFAULT_TENANT_KEY, EXPORT_PREFIX, Table
+from cost_router.contract import BATCH_PREFIX, DEFAULT_TENANT_KEY, EXPORT_PREFIX, JOBS_PREFIX, Table
 from infra.aws.nag import acknowledge
 from infra.aws.queueing import Queueing
 from infra.aws.storage import Storage
@@ -31,7 +32,7 @@ def report(function: lambda_.Function, storage: Storage) -> None:
 
 def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:
     """Drain the queue (its event source brings receive, delete and visibility), deliver, set aside."""
-    _on_items(function, storage, "dynamodb:UpdateItem")
+    _on_items(function, storage, "dynamodb:GetItem", "dynamodb:UpdateItem")
     function.add_to_role_policy(  # jobs without a tenant belong to one that is made when it is missing, and no other
         iam.PolicyStatement(
             actions=["dynamodb:PutItem"],
@@ -44,6 +45,7 @@ def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -
             actions=["s3:GetObject", "s3:PutObject"], resources=[storage.results.arn_for_objects("results/*")]
         )
     )
+    _objects(function, storage, JOBS_PREFIX, "s3:GetObject")
     function.add_to_role_policy(  # without it a missing key is 403, as if the bucket were not ours
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=[storage.results.bucket_arn])
     )
@@ -66,9 +68,8 @@ def collect(function: lambda_.Function, storage: Storage) -> None:
 
 
 def park_lines(function: lambda_.Function, storage: Storage) -> None:
-    """Keep jobs of the batch lane until they are packed."""
-    _on_items(function, storage, "dynamodb:GetItem")
-    _objects(function, storage, BATCH_PREFIX, "s3:DeleteObject", "s3:PutObject")
+    """Keep jobs of the batch lane until they are packed, and jobs of paused groups until they are resumed."""
+    _objects(function, storage, BATCH_PREFIX, "s3:DeleteObject", "s3:GetObject", "s3:PutObject")
 
 
 def run_batches(function: lambda_.Function, storage: Storage) -> None:
@@ -81,6 +82,14 @@ def run_batches(function: lambda_.Function, storage: Storage) -> None:
     function.add_to_role_policy(  # without it a missing key is 403, as if the bucket were not ours
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=[storage.results.bucket_arn])
     )
+
+
+def look_after_groups(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:
+    """Count groups, put held jobs back on the queue, tell of groups that are finished."""
+    _on_items(function, storage, "dynamodb:BatchGetItem")
+    function.add_to_role_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[queueing.jobs.queue_arn]))
+    bus = events.EventBus.from_event_bus_name(function, "DefaultBus", "default")
+    function.add_to_role_policy(iam.PolicyStatement(actions=["events:PutEvents"], resources=[bus.event_bus_arn]))
 
 
 def _on_items(function: lambda_.Function, storage: Storage, *actions: str) -> None:

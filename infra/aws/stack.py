@@ -15,7 +15,7 @@ from infra.aws.access import ClaudeAccess
 from infra.aws.api import Api, ApiStage
 from infra.aws.config import Config
 from infra.aws.dashboard import Dashboard
-from infra.aws.functions import BATCH_TIMEOUT, COLLECTOR_TIMEOUT, Batch, Collector, Router, Runtime
+from infra.aws.functions import COLLECTOR_TIMEOUT, Batch, Collector, Router, Runtime
 from infra.aws.metrics import Metrics
 from infra.aws.monitoring import Limits, Monitoring, health_rings, money_rings, spend_rings, surges
 from infra.aws.queueing import Queueing
@@ -35,7 +35,8 @@ class CostRouterStack(Stack):
         code = bundle.code(local=config.local, domain_examples=config.domain_examples, discounts=config.discounts)
 
         self.storage = Storage(self, "Storage", retain=config.retain_data, results_ttl_days=config.results_ttl_days)
-        self.queueing = Queueing(self, "Queueing", function_timeout=BATCH_TIMEOUT)
+        batch_timeout = Duration.seconds(config.job_seconds)
+        self.queueing = Queueing(self, "Queueing", function_timeout=batch_timeout)
         self.access = ClaudeAccess(
             self, "Claude", provider=config.provider, workspace_id=config.workspace_id, reconcile=config.reconcile
         )
@@ -55,7 +56,7 @@ class CostRouterStack(Stack):
             "Batch",
             queue=self.queueing.jobs,
             max_concurrency=config.job_functions,
-            runtime=self._runtime(code, Handler.BATCH, BATCH_TIMEOUT, self._environment() | self._batch_environment()),
+            runtime=self._runtime(code, Handler.BATCH, batch_timeout, self._environment() | self._batch_environment()),
         )
         collecting = self._runtime(
             code, Handler.COLLECTOR, COLLECTOR_TIMEOUT, self._environment() | self._collector_environment()
@@ -114,12 +115,15 @@ class CostRouterStack(Stack):
             Env.JOBS_QUEUE_URL: self.queueing.jobs.queue_url,
             Env.DEAD_LETTER_QUEUE_URL: self.queueing.dead_letters.queue_url,
             Env.JOB_CONCURRENCY: str(self.config.job_concurrency),
+            Env.JOB_FUNCTIONS: str(self.config.job_functions),
+            Env.HEADROOM_PERCENT: str(self.config.headroom_percent),
         }
 
     def _collector_environment(self) -> dict[str, str]:
         return {
             Env.JOBS_TABLE: self.storage.jobs.table_name,
             Env.RESULTS_BUCKET: self.storage.results.bucket_name,
+            Env.JOBS_QUEUE_URL: self.queueing.jobs.queue_url,
             Env.ADMIN_SECRET_ARN: self.access.admin_secret_arn,
             Env.BILL_WORKSPACE_ID: self.config.bill_workspace_id,
             Env.BILL_API_KEY_ID: self.config.bill_api_key_id,
@@ -150,6 +154,7 @@ class CostRouterStack(Stack):
         permissions.collect(self.collector.function, self.storage)
         self.access.allow_bill(self.collector.function)
         permissions.run_batches(self.collector.function, self.storage)
+        permissions.look_after_groups(self.collector.function, self.storage, self.queueing)
         self.access.allow_batches(self.collector.function)
 
     def _watch(self) -> None:

@@ -5,7 +5,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cost_router.contract import BATCH_PREFIX, Table
+from cost_router.contract import BATCH_PREFIX, JOBS_PREFIX, Table
 from infra.aws.nag import acknowledge
 
 
@@ -71,6 +71,8 @@ class Storage(Construct):
                 # Bodies go with their results. What stays belongs to a process that died; a budget may let jobs wait
                 # for a month.
                 s3.LifecycleRule(prefix=f"{BATCH_PREFIX}/", expiration=Duration.days(90)),
+                # A message waits for two weeks at the most, and what it points to no longer.
+                s3.LifecycleRule(prefix=f"{JOBS_PREFIX}/", expiration=Duration.days(15)),
                 s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1)),
             ],
             removal_policy=policy,

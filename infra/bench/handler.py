@@ -86,6 +86,7 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
     from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415  each process measures one thing
     from cost_router.core.request import Tenant  # noqa: PLC0415  each process measures one thing
     from cost_router.handlers import wiring  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers.outside import Outside  # noqa: PLC0415  the same
     from cost_router.handlers.app import make_app  # noqa: PLC0415  each process measures one thing
     from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415  each process measures one thing
 
@@ -96,7 +97,7 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
         return client
 
     stores = Memory(Tenant("bench", b"k" * 32))
-    out = wiring.Outside(
+    out = Outside(
         claude=around(AnthropicClaude(make_client)),
         labels=DynamoLabels(aws, settings.labels_table, settings.label_ttl) if aws else stores,
         ledger=wiring.ledger(settings, aws) if aws else stores,

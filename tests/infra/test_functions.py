@@ -38,10 +38,13 @@ BATCH = BOTH | {
     Env.JOBS_QUEUE_URL,
     Env.DEAD_LETTER_QUEUE_URL,
     Env.JOB_CONCURRENCY,
+    Env.JOB_FUNCTIONS,
+    Env.HEADROOM_PERCENT,
 }
 COLLECTOR = BOTH | {
     Env.JOBS_TABLE,
     Env.RESULTS_BUCKET,
+    Env.JOBS_QUEUE_URL,
     Env.ALERTS_TOPIC,
     Env.ADMIN_SECRET_ARN,
     Env.BILL_WORKSPACE_ID,
@@ -152,7 +155,7 @@ def test_no_action_has_a_wildcard_and_resources_only_for_objects_under_a_prefix(
             for statement in template.statements(start):
                 assert "*" not in json.dumps(statement["Action"]), statement
         assert not [found for found in template.statements("Router") if "*" in json.dumps(found["Resource"])]
-        prefixes = {"Batch": ["/batches/*", "/results/*"], "Collector": ["/batches/*", "/ledger/*", "/results/*"]}
+        prefixes = {"Batch": ["/batches/*", "/jobs/*", "/results/*"], "Collector": ["/batches/*", "/ledger/*", "/results/*"]}
         for start, objects in prefixes.items():
             wild = [found for found in template.statements(start) if "*" in json.dumps(found["Resource"])]
             assert sorted({path for found in wild for path in _paths(found)}) == objects
@@ -203,8 +206,15 @@ def _list(value: Any) -> list[Any]:
         (
             "Collector",
             "StorageJobs",
-            {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+            {
+                "dynamodb:BatchGetItem",
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "dynamodb:Query",
+                "dynamodb:UpdateItem",
+            },
         ),
+        ("Collector", "QueueingJobs", {"sqs:SendMessage"}),
         ("Collector", "StorageResults", {"s3:DeleteObject", "s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
         ("Collector", "MonitoringAlerts", {"sns:Publish"}),
         ("Collector", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
@@ -305,4 +315,5 @@ def test_provider_aws_has_no_secret_and_may_call_one_workspace(signed: Template)
         "aws-external-anthropic:CreateBatchInference",
         "aws-external-anthropic:GetBatchInference",
         "aws-external-anthropic:ListBatchInferences",
+        "aws-external-anthropic:CancelBatchInference",
     ]

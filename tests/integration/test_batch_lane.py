@@ -23,7 +23,7 @@ KILLED = """
 import asyncio, os
 from cost_router.adapters.aws import Aws
 from cost_router.adapters.results import S3Results
-from cost_router.handlers import wiring
+from cost_router.handlers import wiring_bulk
 from cost_router.handlers.settings import CollectorSettings, Settings
 
 async def put(*_):
@@ -31,7 +31,7 @@ async def put(*_):
 
 S3Results.put = put
 settings, collecting = Settings.read(os.environ), CollectorSettings.read(os.environ)
-asyncio.run(wiring.batch_rounds(settings, collecting, Aws()).every_minute())
+asyncio.run(wiring_bulk.batch_rounds(settings, collecting, Aws()).every_minute())
 """
 
 

@@ -5,19 +5,15 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
+from cost_router.adapters.jobs_table import LEASE, LINE, OPEN, STATE, text
 from cost_router.contract import Table
 from cost_router.core.batch_lane import Aside, Batch, Line, State
 from cost_router.core.budget import Period, Scope
 from cost_router.core.terms import Terms
 from cost_router.core.words import Label
 
-LINE: Final = "line"
-STATE: Final = "state"
-LEASE: Final = "lease"
-PARKED: Final = "parked"
-OPEN: Final = "open"
 Item = Mapping[str, Any]  # as DynamoDB's own API has it
 
 
@@ -41,6 +37,8 @@ def written(line: Line) -> str:
             "body_bytes": line.body_bytes,
             "classifier_cost_usd": str(line.classifier_cost_usd),
             "parked_at": line.parked_at.isoformat(),
+            "spent_usd": str(line.spent_usd),
+            "answer_by": _iso(line.answer_by),
             "terms": dataclasses.asdict(line.terms),
             "tries": line.tries,
             "aside": _aside_written(aside) if aside else None,
@@ -57,6 +55,8 @@ def line_in(item: Item) -> Line:
             "label": Label(row["label"]) if row["label"] else None,
             "classifier_cost_usd": Decimal(row["classifier_cost_usd"]),
             "parked_at": dt.datetime.fromisoformat(row["parked_at"]),
+            "spent_usd": Decimal(row["spent_usd"]),
+            "answer_by": _time(row["answer_by"]),
             "terms": Terms(**row["terms"]),
             "aside": _aside_in(row["aside"]) if row["aside"] else None,
         }
@@ -70,7 +70,13 @@ def batch_key(batch: Batch) -> str:
 
 def batch_item(batch: Batch) -> Item:
     """The item of a batch that is not closed."""
-    optional = {"submitted_at": _iso(batch.submitted_at), "upstream_id": batch.upstream_id}
+    optional = {
+        "submitted_at": _iso(batch.submitted_at),
+        "upstream_id": batch.upstream_id,
+        "cancel_at": _iso(batch.cancel_at),
+        "canceled_at": _iso(batch.canceled_at),
+        "groups": ",".join(batch.groups),  # no name has a comma
+    }
     return {
         Table.JOBS_KEY: {"S": batch_key(batch)},
         Table.JOBS_BATCH: {"S": OPEN},
@@ -86,15 +92,17 @@ def batch_item(batch: Batch) -> Item:
 
 def batch_in(item: Item) -> Batch:
     """The batch of an item."""
-    submitted = item.get("submitted_at")
     return Batch(
         marker=item["marker"]["S"],
         state=State(item[STATE]["S"]),
         began_at=dt.datetime.fromisoformat(item["began_at"]["S"]),
         lease=dt.datetime.fromisoformat(item[LEASE]["S"]),
         lines=int(item["lines"]["N"]),
-        submitted_at=dt.datetime.fromisoformat(submitted["S"]) if submitted else None,
-        upstream_id=item.get("upstream_id", {}).get("S"),
+        submitted_at=_time(text(item, "submitted_at")),
+        upstream_id=text(item, "upstream_id") or None,
+        cancel_at=_time(text(item, "cancel_at")),
+        canceled_at=_time(text(item, "canceled_at")),
+        groups=tuple(filter(None, text(item, "groups").split(","))),
     )
 
 
@@ -110,3 +118,7 @@ def _aside_in(row: Mapping[str, Any]) -> Aside:
 
 def _iso(at: dt.datetime | None) -> str | None:
     return at.isoformat() if at else None
+
+
+def _time(text: str | None) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(text) if text else None

@@ -1,224 +1,158 @@
-"""Lines and batches of the batch lane: items of the `jobs` table, bodies in the results bucket.
+"""Lines and batches of the batch lane: items of the `jobs` table, their messages in the results bucket."""
 
-| `job` | `batch` (index) | what |
-|---|---|---|
-| `GROUP/CUSTOM_ID` | `parked`, a marker, or nothing | a line that waits, is in that batch, or is done |
-| `batch#MARKER` | `open`, or nothing | a batch that is not closed, or is |
-
-The index shows moves a moment late, so every move has its condition on the item itself. Prompts are in S3 only.
-"""
-
-import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-from botocore.exceptions import BotoCoreError
+from typing import Any
 
 from cost_router.adapters import batch_items as items
-from cost_router.adapters.aws import Aws, error_code
-from cost_router.adapters.batch_items import OPEN, PARKED
-from cost_router.adapters.claude import encode
-from cost_router.contract import BATCH_PREFIX, Table
+from cost_router.adapters import jobs_table as table
+from cost_router.adapters.job_store import counts, held_key
+from cost_router.adapters.jobs_table import OPEN, JobsTable
+from cost_router.adapters.kept import KeptMessages
+from cost_router.contract import Table
 from cost_router.core.batch_lane import Batch, Line, State
-from cost_router.core.errors import StoreError
-
-KEPT_FOR: Final = dt.timedelta(days=15)  # of what is done: one day longer than a message can wait on the queue
-REFUSED: Final = "ConditionalCheckFailedException"
-NAMES: Final = {
-    "#job": Table.JOBS_KEY,
-    "#batch": Table.JOBS_BATCH,
-    "#since": Table.JOBS_SINCE,
-    "#ttl": Table.TTL,
-    "#line": items.LINE,
-    "#state": items.STATE,
-    "#lease": items.LEASE,
-}
+from cost_router.core.batch_ports import Ended
+from cost_router.core.job_ports import JobState, Lease
+from cost_router.core.job_results import DIRECT
 
 
 @dataclass(frozen=True, slots=True)
 class DynamoBatchStore:
     """A `BatchStore` in DynamoDB and S3."""
 
-    aws: Aws
-    table: str
-    bucket: str
+    table: JobsTable
+    messages: KeptMessages
 
-    async def is_parked(self, group: str, custom_id: str, now: dt.datetime) -> bool:
-        """Whether the job has come before; what has expired is gone, though DynamoDB deletes it days late."""
-        item = await self._item(f"{group}/{custom_id}")
-        ends = int(item[Table.TTL]["N"]) if Table.TTL in item else None
-        return items.LINE in item and (ends is None or ends > now.timestamp())
-
-    async def park(self, line: Line, body: Mapping[str, Any], now: dt.datetime) -> bool:
-        """Keep a line until it is packed; false when the job has come before. Raises `InvalidRequest`."""
-        content = encode(body)
-        await self.aws.call("s3", "put_object", Bucket=self.bucket, Key=_key(line), Body=content)
-        parked = await self._update(
+    async def park(self, line: Line, lease: Lease, message: Mapping[str, Any], now: dt.datetime) -> None:
+        """Keep a line until it is packed, if the lease still holds. Raises `InvalidRequest`."""
+        await self.messages.write(line.request_id, message)
+        await self.table.update(
             line.job,
-            "SET #batch = :batch, #since = :since, #line = :line REMOVE #ttl",
-            "attribute_not_exists(#line) OR #ttl <= :now",
-            batch=PARKED,
-            since=f"{line.parked_at.isoformat()}#{line.request_id}",
+            "SET #state = :parked, #batch = :batch, #since = :since, #line = :line REMOVE #ttl, #lease",
+            "#owner = :owner AND #lease = :until",
+            parked=JobState.PARKED,
+            batch=waiting_key(line),
+            since=f"{now.isoformat()}#{line.request_id}",
             line=items.written(line),
-            now=int(now.timestamp()),
+            owner=lease.owner,
+            until=lease.until.isoformat(),
         )
-        if parked is None and not await self._is_so(line, PARKED):
-            await self._forget(line)
-            return False
-        return True
+        if lease.kept:
+            await self.messages.forget(lease.kept)
 
-    async def parked(self) -> AsyncIterator[Line]:
-        """All lines that wait, the oldest first."""
-        async for item in self._indexed(PARKED):
+    async def parked(self, group: str, *, urgent: bool) -> AsyncIterator[Line]:
+        """The lines of a group that wait, the oldest first; those with a deadline, or those without."""
+        async for item in self.table.indexed(_waiting(group, urgent=urgent)):
             yield items.line_in(item)
 
-    async def body(self, line: Line) -> bytes | None:
-        """The params of a line as JSON; None when they are gone."""
-        try:
-            reply = await self.aws.call("s3", "get_object", Bucket=self.bucket, Key=_key(line))
-        except StoreError as error:
-            if error_code(error.__cause__) in {"404", "NoSuchKey", "NotFound"}:
-                return None
-            raise
-        try:
-            content: bytes = await asyncio.to_thread(reply["Body"].read)
-        except BotoCoreError as error:
-            raise StoreError(f"s3.get_object: {error_code(error)}") from error
-        return content
+    async def message(self, line: Line) -> bytes | None:
+        """The job of a line as JSON, as it was dropped on the queue; None when it is gone."""
+        return await self.messages.read(line.request_id)
 
     async def join(self, line: Line, marker: str) -> bool:
         """Move a parked line into a batch."""
-        return await self._move(line, PARKED, marker)
+        return await self._move(line, waiting_key(line), marker)
 
     async def part(self, line: Line, marker: str) -> bool:
         """Move a line of a batch back among the parked ones."""
-        return await self._move(line, marker, PARKED)
+        return await self._move(line, marker, waiting_key(line))
 
-    async def done(self, line: Line, marker: str, now: dt.datetime) -> None:
-        """Take a line that has its result out of its batch; its body is forgotten."""
-        await self._forget(line)
-        await self._update(
-            line.job, "SET #ttl = :ttl REMOVE #batch, #since", "#batch = :was", ttl=_expiry(now), was=marker
+    async def promote(self, line: Line, marker: str | None, now: dt.datetime) -> bool:
+        """Take a line out of its batch, or of those that wait, and hold it for the direct lane."""
+        found = await self.table.update(
+            line.job,
+            "SET #state = :held, #batch = :to, #since = :since, #kept = :kept, #tenant = :tenant, #lane = :lane, "
+            "#spent = :spent REMOVE #line, #ttl",
+            "#batch = :was",
+            held=JobState.HELD,
+            to=held_key(line.group),
+            since=f"{now.isoformat()}#{line.request_id}",
+            kept=line.request_id,
+            tenant=line.tenant,
+            lane=DIRECT,
+            spent=line.booked_usd,
+            was=marker or waiting_key(line),
         )
+        return found is not None
+
+    async def done(self, line: Line, marker: str | None, end: Ended, now: dt.datetime) -> None:
+        """Take a line that has its result out of its batch, or of those that wait; its message is forgotten."""
+        ended = self.table.part(
+            line.job,
+            "SET #state = :end, #ttl = :ttl REMOVE #batch, #since",
+            "#batch = :was",
+            end=end.end,
+            ttl=table.expiry(now),
+            was=marker or waiting_key(line),
+        )
+        await self.table.write(ended, self.table.count(line.group, line.custom_id, now, **counts(end.end, end.spent)))
+        await self.messages.forget(line.request_id)
 
     async def members(self, marker: str) -> list[Line]:
         """The lines of a batch that are not done."""
-        return [items.line_in(item) async for item in self._indexed(marker)]
+        return [items.line_in(item) async for item in self.table.indexed(marker)]
 
     async def batches(self) -> list[Batch]:
         """All batches that are not closed."""
-        return [items.batch_in(item) async for item in self._indexed(OPEN)]
+        return [items.batch_in(item) async for item in self.table.indexed(OPEN)]
 
     async def begin(self, batch: Batch) -> None:
         """Keep a new batch."""
-        await self.aws.call("dynamodb", "put_item", TableName=self.table, Item=items.batch_item(batch))
+        await self.table.put(items.batch_item(batch))
 
     async def take(self, batch: Batch, now: dt.datetime, until: dt.datetime) -> Batch | None:
         """Lease a batch that nobody works on, as it is now; None when somebody does, or it is closed."""
-        free = "#batch = :open AND #lease <= :now"
-        found = await self._update(
-            items.batch_key(batch), "SET #lease = :until", free, open=OPEN, now=now.isoformat(), until=until.isoformat()
+        found = await self.table.update(
+            items.batch_key(batch),
+            "SET #lease = :until",
+            "#batch = :open AND #lease <= :now",
+            open=OPEN,
+            now=now.isoformat(),
+            until=until.isoformat(),
         )
         return None if found is None else items.batch_in(found)
 
     async def release(self, batch: Batch, now: dt.datetime) -> None:
         """End the lease of a batch, whatever its state."""
-        await self._update(
+        await self.table.update(
             items.batch_key(batch), "SET #lease = :now", "#batch = :open", now=now.isoformat(), open=OPEN
         )
 
     async def move(self, batch: Batch, was: State) -> bool:
         """Keep what has become of a batch, if it still is in state `was`."""
-        arguments = {
-            "Item": items.batch_item(batch),
-            "ConditionExpression": "#state = :was AND #batch = :open",
-            "ExpressionAttributeNames": {name: NAMES[name] for name in ("#state", "#batch")},
-            "ExpressionAttributeValues": {":was": {"S": was.value}, ":open": {"S": OPEN}},
-        }
-        if await self._unless_refused("put_item", **arguments) is not None:
+        item = items.batch_item(batch)
+        if await self.table.put_if(item, "#state = :was AND #batch = :open", was=was.value, open=OPEN):
             return True
-        there = await self._item(items.batch_key(batch))
-        return there == items.batch_item(batch)
+        return await self.table.item(items.batch_key(batch)) == item
 
     async def close(self, batch: Batch, now: dt.datetime) -> None:
         """Nothing is left to do for a batch."""
-        await self._update(
+        await self.table.update(
             items.batch_key(batch),
             "SET #ttl = :ttl REMOVE #batch, #since",
             "#batch = :open",
-            ttl=_expiry(now),
+            ttl=table.expiry(now),
             open=OPEN,
         )
 
     async def _move(self, line: Line, was: str, to: str) -> bool:
-        found = await self._update(
-            line.job,
-            "SET #batch = :to, #line = :line REMOVE #ttl",  # which a failed attempt at a double may have set
-            "#batch = :was",
-            to=to,
-            was=was,
-            line=items.written(line),
+        found = await self.table.update(
+            line.job, "SET #batch = :to, #line = :line", "#batch = :was", to=to, was=was, line=items.written(line)
         )
         return found is not None or await self._is_so(line, to)
 
     async def _is_so(self, line: Line, batch: str) -> bool:
         """Whether a move whose condition fails was made all the same: the reply of the first try may have been lost."""
-        item = await self._item(line.job)
+        item = await self.table.item(line.job)
         here = item.get(Table.JOBS_BATCH, {}).get("S") == batch
-        return bool(here and item[items.LINE]["S"] == items.written(line))
-
-    async def _item(self, job: str) -> dict[str, Any]:
-        key = {Table.JOBS_KEY: {"S": job}}
-        reply = await self.aws.call("dynamodb", "get_item", TableName=self.table, Key=key, ConsistentRead=True)
-        item: dict[str, Any] = reply.get("Item", {})
-        return item
-
-    async def _update(self, job: str, change: str, condition: str, **values: str | int) -> Mapping[str, Any] | None:
-        """The item after a change; None when its condition did not hold, or no longer: a lost reply is repeated."""
-        used = {name: real for name, real in NAMES.items() if name in f"{change} {condition}"}
-        reply = await self._unless_refused(
-            "update_item",
-            Key={Table.JOBS_KEY: {"S": job}},
-            UpdateExpression=change,
-            ConditionExpression=condition,
-            ExpressionAttributeNames=used,
-            ExpressionAttributeValues={
-                f":{name}": {"N": str(value)} if isinstance(value, int) else {"S": value}
-                for name, value in values.items()
-            },
-            ReturnValues="ALL_NEW",
-        )
-        return None if reply is None else reply["Attributes"]
-
-    async def _unless_refused(self, operation: str, **arguments: Any) -> Mapping[str, Any] | None:
-        try:
-            reply: Mapping[str, Any] = await self.aws.call("dynamodb", operation, TableName=self.table, **arguments)
-        except StoreError as error:
-            if error_code(error.__cause__) == REFUSED:
-                return None
-            raise
-        return reply
-
-    async def _indexed(self, batch: str) -> AsyncIterator[dict[str, Any]]:
-        asked = {
-            "TableName": self.table,
-            "IndexName": Table.JOBS_INDEX,
-            "KeyConditionExpression": "#batch = :batch",
-            "ExpressionAttributeNames": {"#batch": Table.JOBS_BATCH},
-            "ExpressionAttributeValues": {":batch": {"S": batch}},
-        }
-        async for item in self.aws.items("query", **asked):
-            yield item
-
-    async def _forget(self, line: Line) -> None:
-        await self.aws.call("s3", "delete_object", Bucket=self.bucket, Key=_key(line))
+        return bool(here and item[table.LINE]["S"] == items.written(line))
 
 
-def _key(line: Line) -> str:
-    return f"{BATCH_PREFIX}/{line.request_id}.json"
+def waiting_key(line: Line) -> str:
+    """Where a line that waits is in the index."""
+    return _waiting(line.group, urgent=line.answer_by is not None)
 
 
-def _expiry(now: dt.datetime) -> int:
-    return int((now + KEPT_FOR).timestamp())
+def _waiting(group: str, *, urgent: bool) -> str:
+    return f"{'urgent' if urgent else 'parked'}#{group}"

@@ -67,6 +67,19 @@ class AnthropicBatches:
         except MET as error:
             raise upstream_error(error) from error
 
+    async def cancel(self, batch_id: str) -> None:
+        """Ask for a batch to end without its lines that were not begun; one that has ended stays as it is."""
+        try:
+            client = await self.make_client()
+            await client.messages.batches.cancel(batch_id, timeout=LOOK_SECONDS)
+        except (
+            anthropic.NotFoundError,
+            anthropic.BadRequestError,
+        ):  # not there yet, or it has ended: the next look tells
+            return
+        except MET as error:
+            raise upstream_error(error) from error
+
     async def listed(self) -> AsyncGenerator[Seen, None]:
         """All batches of the workspace, the newest first."""
         try:

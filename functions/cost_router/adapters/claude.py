@@ -6,7 +6,6 @@ chunk, so the time limit here is one of our own over the whole call.
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -17,8 +16,8 @@ from anthropic import AsyncAnthropic, AsyncStream
 
 from cost_router.adapters.claude_replies import read_reply, upstream_error
 from cost_router.adapters.claude_stream import ClaudeStream, opened
-from cost_router.core.errors import InvalidRequest
 from cost_router.core.ports import Reply
+from cost_router.core.wire import encode
 
 CONNECT_SECONDS: Final = 5.0
 CONNECT_SHARE: Final = 0.8  # of the time given: a call that never got through must not look as if it might be billed
@@ -65,11 +64,3 @@ class AnthropicClaude:
         except (TimeoutError, anthropic.AnthropicError, httpx2.HTTPError) as error:
             raise upstream_error(error, begun=client is not None) from error
         return cast("httpx2.Response", found)
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """A body as compact JSON in UTF-8; raises `InvalidRequest` when it cannot be."""
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError as error:  # lone surrogates; infinities
-        raise InvalidRequest("body: it holds text or numbers that JSON in UTF-8 cannot carry") from error

@@ -25,6 +25,7 @@ FINAL_CODES: Final = frozenset(
 _FAILURES: Final[Mapping[int, Failure]] = {429: Failure.RATE_LIMITED, 529: Failure.OVERLOADED, 408: Failure.SERVER}
 # The account, not the request, is at fault: key, permission, billing.
 ACCOUNT_STATUSES: Final = frozenset({401, 402, 403})
+BARRING_STATUSES: Final = frozenset({401, 402})  # a 403 may be about one model
 HTTP_REFUSED: Final = 400
 HTTP_SERVER: Final = 500
 HTTP_BAD_GATEWAY: Final = 502
@@ -113,6 +114,7 @@ def _status_error(error: anthropic.APIStatusError) -> UpstreamError:
         Failure.REJECTED if final else failure_of(status),
         status=status if status >= HTTP_REFUSED else HTTP_BAD_GATEWAY,
         account=final or status in ACCOUNT_STATUSES,
+        barred=final or status in BARRING_STATUSES,
         body=error.response.content,
         request_id=error.request_id,
         retry_after=_seconds(error.response.headers.get("retry-after")),

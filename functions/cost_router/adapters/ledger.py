@@ -10,26 +10,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from cost_router.adapters import ledger_items as items
-from cost_router.adapters.aws import Aws, error_code
+from cost_router.adapters.aws import Aws
 from cost_router.adapters.ledger_items import COMMITTED, RESERVATIONS, Address, Sums
+from cost_router.adapters.transactions import FAILED, TRIES, Transactions
 from cost_router.contract import Table
-from cost_router.core.backoff import full_jitter
 from cost_router.core.budget import Pace, Reservation, Scope, Standing, refusal, too_fast
 from cost_router.core.errors import StoreError
 from cost_router.core.ledger import Entry, reversal, swept
 from cost_router.core.ports import Chance, Clock, Row
 
-TRIES: Final = 12  # transactions on one counter conflict rather than queue
-TRY_SECONDS: Final = 10.0
 BATCH: Final = 100  # keys of one BatchGetItem, DynamoDB's limit
-# What no repetition mends. Anything else may pass, or may even have been written: the entries' condition tells.
-HOPELESS: Final = frozenset(
-    {"ValidationError", "ValidationException", "AccessDeniedException", "ResourceNotFoundException"}
-)
-FAILED: Final = "ConditionalCheckFailed"
 NEW: Final = f"attribute_not_exists({Table.LEDGER_PK})"
 THERE: Final = f"attribute_exists({Table.LEDGER_PK})"
 
@@ -53,7 +44,7 @@ class DynamoLedger:
         while written or kept:
             checked = [*map(self._put, written), *(self._delete(items.reservation_address(row)) for row in kept)]
             moved = items.sums(written, kept, items.sessions_of(settled))
-            reasons = await self._transact([*checked, *self._move(moved)])
+            reasons = await self._transactions.write([*checked, *self._move(moved)])
             if FAILED not in reasons:
                 return
             gone = [row for row, reason in zip(kept, reasons[len(written) :], strict=False) if reason == FAILED]
@@ -80,7 +71,9 @@ class DynamoLedger:
                     raise refusal(scope, amount)
             puts = [self._put_new(items.reservation_item(row)) for row in missing]
             counted = [self._count(pace, at)] if pace else []
-            reasons = await self._transact([*puts, *(self._set_aside(amount, scope, at) for scope in scopes), *counted])
+            reasons = await self._transactions.write(
+                [*puts, *(self._set_aside(amount, scope, at) for scope in scopes), *counted]
+            )
             if not reasons:
                 return
             if FAILED not in reasons[: len(puts)]:
@@ -110,7 +103,7 @@ class DynamoLedger:
         lost = swept(reservation.if_lost)
         moved = items.sums([lost], [reservation], items.sessions_of([reservation]))
         given_back = self._delete(items.reservation_address(reservation))
-        reasons = await self._transact([self._put(lost), given_back, *self._move(moved)])
+        reasons = await self._transactions.write([self._put(lost), given_back, *self._move(moved)])
         return FAILED not in reasons
 
     async def _read(self, addresses: Sequence[Address]) -> dict[Address, dict[str, Any]]:
@@ -130,35 +123,15 @@ class DynamoLedger:
                 attempt += 1
                 if attempt == TRIES:
                     raise StoreError("dynamodb.batch_get_item: UnprocessedKeys")
-                await self.clock.sleep(full_jitter(attempt, self.chance.fraction(), base=0.02, cap=1.0))
+                await self._transactions.pause(attempt)
         return found
+
+    @property
+    def _transactions(self) -> Transactions:
+        return Transactions(self.aws, self.clock, self.chance)
 
     async def _is_there(self, entry: Entry) -> bool:
         return bool(await self._read([items.entry_address(entry)]))
-
-    async def _transact(self, parts: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Write all parts or none; gives nothing when written, or the reason of each part when a condition failed.
-
-        Conflicts on the day's counter, throttling and lost replies are tried again with jitter, for some seconds: the
-        parts' conditions make that safe. Raises `StoreError`.
-        """
-        until, token = self.clock.monotonic() + TRY_SECONDS, self.chance.token()
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                # The same token makes a repetition after a lost reply harmless for ten minutes, whatever came between.
-                await self.aws.call("dynamodb", "transact_write_items", TransactItems=parts, ClientRequestToken=token)
-            except StoreError as error:
-                reasons = _reasons(error.__cause__)
-                if FAILED in reasons:
-                    return reasons
-                hopeless = HOPELESS.intersection([*reasons, error_code(error.__cause__)])
-                if attempt == TRIES or hopeless or self.clock.monotonic() > until:
-                    raise
-                await self.clock.sleep(full_jitter(attempt, self.chance.fraction(), base=0.02, cap=1.0))
-            else:
-                return []
 
     def _set_aside(self, amount: Decimal, scope: Scope, at: dt.datetime) -> dict[str, Any]:
         """A condition cannot add, so the room is computed here and `committed_usd` is one attribute."""
@@ -215,9 +188,3 @@ class DynamoLedger:
 
 def _standing(scope: Scope, counter: Mapping[str, Any]) -> Standing:
     return Standing(scope, counter.get("cost_usd", Decimal(0)), counter.get(COMMITTED, Decimal(0)))
-
-
-def _reasons(error: BaseException | None) -> list[str]:
-    """Why a transaction was cancelled, part by part; nothing when it failed as a whole."""
-    response: Mapping[str, Any] = error.response if isinstance(error, ClientError) else {}
-    return [str(reason.get("Code")) for reason in response.get("CancellationReasons", ())]

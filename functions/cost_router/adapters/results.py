@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cost_router.adapters.aws import Aws, error_code
-from cost_router.core.errors import StoreError
+from cost_router.adapters.aws import Aws
+from cost_router.adapters.kept import read_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +16,11 @@ class S3Results:
     aws: Aws
     bucket: str
 
-    async def exists(self, group: str, custom_id: str) -> bool:
-        """Whether the job has a result already."""
-        try:
-            await self.aws.call("s3", "head_object", Bucket=self.bucket, Key=key(group, custom_id))
-        except StoreError as error:
-            if error_code(error.__cause__) in {"404", "NoSuchKey", "NotFound"}:
-                return False
-            raise
-        return True
+    async def read(self, group: str, custom_id: str) -> Mapping[str, Any] | None:
+        """The result of a job; None when it has none yet."""
+        content = await read_object(self.aws, self.bucket, key(group, custom_id))
+        found: Mapping[str, Any] | None = None if content is None else json.loads(content)
+        return found
 
     async def put(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
         """Keep the result of a job."""

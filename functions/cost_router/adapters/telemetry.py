@@ -20,6 +20,7 @@ from cost_router.core.pricing import BATCH, dollars
 from cost_router.core.record import Collected, Record
 
 SERVER_ERROR = 500
+UNFINISHED = frozenset({"deferred", "parked", "held", "already_done", "set_aside"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,13 @@ class PowertoolsTelemetry:
         for name, unit, value in found:
             if value is not None:
                 metrics.add_metric(name, unit, value)
+        metrics.flush_metrics()
+
+    def stopped(self, status: int | None, wait: float) -> None:
+        """The account is at fault: the bulk lane calls nothing for `wait` seconds."""
+        self.logger.error("lane_stopped", extra={"status": status, "seconds": wait})
+        metrics = self._metrics()
+        metrics.add_metric(Metric.LANE_STOPPED, MetricUnit.Count, 1)
         metrics.flush_metrics()
 
     def drifted(self, day: str, drift_usd: Decimal, explained_usd: Decimal) -> None:
@@ -137,7 +145,7 @@ def _fields(record: Record) -> dict[str, Any]:
 
 def _counts(record: Record) -> bool:
     """Whether the record ends something: a job put back, or parked, will be counted when it is done."""
-    return record.outcome not in {"deferred", "parked", "already_done"}
+    return record.outcome not in UNFINISHED
 
 
 def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:

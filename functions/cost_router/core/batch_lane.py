@@ -6,11 +6,14 @@ A line's road, every step of it durable before the next (docs/decisions/0010-bat
     packed      by the collector, in a batch with a marker of its own; money is put aside under every budget
     submitted   the batch was created, or may have been: then it is looked for, never created again
     settled     booked at batch prices, delivered, done; or parked again, once, when Claude could not serve it
+
+A line with a deadline that comes near is promoted: its batch is cancelled, and it is called directly, once.
 """
 
+import dataclasses
 import datetime as dt
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -31,6 +34,12 @@ CREATE_SECONDS: Final = 180.0
 # After so long a batch that the API does not list was never created: the request has ended, the list is up to date.
 CERTAIN: Final = dt.timedelta(minutes=30)
 KEPT: Final = dt.timedelta(days=29)  # how long the API keeps results
+# A job that gives a deadline instead of a lane takes this one when it has so long: most batches end within the hour.
+ENOUGH_TIME: Final = dt.timedelta(hours=2)
+# So long before its deadline a line that has no answer yet is taken out of its batch and called directly: cancelling
+# takes minutes, a call takes minutes, and limits may be in the way.
+IN_TIME: Final = dt.timedelta(minutes=30)
+MOST_GROUPS: Final = 50  # whose names a batch's item holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,8 @@ class Line:
     body_bytes: int
     classifier_cost_usd: Decimal  # booked when it was labelled
     parked_at: dt.datetime
+    spent_usd: Decimal = Decimal(0)  # booked for the job before it was labelled
+    answer_by: dt.datetime | None = None
     terms: Terms = Terms()  # noqa: RUF009  frozen
     tries: int = 0  # how often Claude could not serve it
     aside: Aside | None = None  # from the moment that it is in a batch
@@ -74,6 +85,16 @@ class Line:
     def job(self) -> str:
         """`GROUP/CUSTOM_ID`."""
         return f"{self.group}/{self.custom_id}"
+
+    @property
+    def promoted_at(self) -> dt.datetime | None:
+        """When it is called directly instead, unless it has its answer; None when it has no deadline."""
+        return self.answer_by - IN_TIME if self.answer_by else None
+
+    @property
+    def booked_usd(self) -> Decimal:
+        """What was booked for the job beside its lines."""
+        return self.spent_usd + self.classifier_cost_usd
 
     @property
     def entry_id(self) -> str:
@@ -104,3 +125,18 @@ class Batch:
     lines: int = 0
     submitted_at: dt.datetime | None = None
     upstream_id: str | None = None
+    cancel_at: dt.datetime | None = None  # when the first of its lines is to be called directly instead
+    canceled_at: dt.datetime | None = None  # when that, or the end of its groups, was asked for
+    groups: tuple[str, ...] = ()  # of its lines; empty when they are too many
+
+
+def bounds(batch: Batch, lines: Sequence[Line]) -> Batch:
+    """The batch of these lines: how many, of which groups, and until when they can wait."""
+    groups = sorted({line.group for line in lines})
+    due = [line.promoted_at for line in lines if line.promoted_at]
+    return dataclasses.replace(
+        batch,
+        lines=len(lines),
+        cancel_at=min(due, default=None),
+        groups=tuple(groups) if len(groups) <= MOST_GROUPS else (),
+    )

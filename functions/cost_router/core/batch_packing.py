@@ -3,58 +3,36 @@
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from cost_router.core import budget
-from cost_router.core.batch_billing import LineBilling, money_of
+from cost_router.core import capability
+from cost_router.core.batch_billing import LineBilling
+from cost_router.core.batch_choosing import Chooser
 from cost_router.core.batch_lane import (
     CERTAIN,
     CREATE_SECONDS,
     LEASE,
-    MOST_BYTES,
-    MOST_LINES,
     SKEW,
     Batch,
     Line,
     State,
+    bounds,
 )
 from cost_router.core.batch_ports import Batches, BatchStore, LineLedger, Seen, Settled
-from cost_router.core.batch_settling import Settler, for_each
-from cost_router.core.budget import Limits, Period, Scope
+from cost_router.core.batch_settling import Settler
 from cost_router.core.errors import NotConfigured, StoreError, UpstreamError
-from cost_router.core.ports import Chance, Clock, Ledger, Policies, Telemetry
+from cost_router.core.groups import Group
+from cost_router.core.ports import Chance, Clock, Policies, Telemetry
+from cost_router.core.together import for_each
+from cost_router.core.wire import encode
 
 PACKING_SECONDS: Final = 420.0  # after which a round packs no other batch; the next round does
 REFUSED: Final = frozenset({400, 413})  # what no repetition mends: the lines are failed
 OVERLOADED: Final = 529
 SERVER_ERROR: Final = 500
-
-
-@dataclass(slots=True)
-class Room:
-    """What is left under budgets in this round, so that no line is moved that would not be covered.
-
-    It is looked at, not held: what holds is the reservation.
-    """
-
-    ledger: Ledger
-    at: dt.datetime
-    left: dict[tuple[str, Period], Decimal] = field(default_factory=dict)
-
-    async def take(self, scopes: Sequence[Scope], amount: Decimal) -> bool:
-        """Whether `amount` fits under all scopes; if so it is taken."""
-        unknown = [scope for scope in scopes if (scope.key, scope.period) not in self.left]
-        for standing in await self.ledger.standings(self.at, unknown) if unknown else []:
-            limit = standing.scope.limit_usd or Decimal(0)
-            self.left[standing.scope.key, standing.scope.period] = limit - standing.committed_usd
-        if any(self.left[scope.key, scope.period] < amount for scope in scopes):
-            return False
-        for scope in scopes:
-            self.left[scope.key, scope.period] -= amount
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +41,27 @@ class Packer:
 
     batches: Batches
     store: BatchStore
-    ledger: Ledger
     lines: LineLedger
     policies: Policies
     billing: LineBilling
     settler: Settler
-    limits: Limits  # of the account; and of each session, where its tenant has none of its own
+    chooser: Chooser
     clock: Clock
     chance: Chance
     telemetry: Telemetry
 
-    async def pack(self) -> None:
-        """Submit what is parked and covered. Raises `StoreError`, `UpstreamError` and `NotConfigured`."""
+    async def pack(self, groups: Sequence[Group]) -> None:
+        """Submit what is parked in these groups and covered, what has a deadline first.
+
+        Raises `StoreError`, `UpstreamError` and `NotConfigured`.
+        """
         until = self.clock.monotonic() + PACKING_SECONDS
+        for urgent in (True, False):
+            await self._pack(groups, until, urgent=urgent)
+
+    async def _pack(self, groups: Sequence[Group], until: float, *, urgent: bool) -> None:
         while self.clock.monotonic() < until:
-            chosen, more = await self._choose()
+            chosen, more = await self.chooser.choose(groups, urgent=urgent)
             if not chosen:
                 return
             async with contextlib.aclosing(self.batches.listed()) as listed:
@@ -93,7 +77,7 @@ class Packer:
     async def submit(self, batch: Batch, lines: Sequence[Line]) -> None:
         """Cover the lines of a batch of which nothing was submitted, and create it."""
         covered = await self._cover(batch, lines)
-        bodies = await for_each(covered, self.store.body)
+        bodies = await for_each(covered, self._params)
         whole = [(line, body) for line, body in zip(covered, bodies, strict=True) if body is not None]
         gone = [line for line, body in zip(covered, bodies, strict=True) if body is None]
         await self.settler.fail(batch, gone, "api_error", "the body of this job is gone")
@@ -101,9 +85,8 @@ class Packer:
             await self.store.close(batch, self.clock.now())
             return
         now = self.clock.now()
-        creating = dataclasses.replace(
-            batch, state=State.CREATING, lines=len(whole), submitted_at=now, lease=now + LEASE
-        )
+        bounded = bounds(batch, [line for line, _ in whole])
+        creating = dataclasses.replace(bounded, state=State.CREATING, submitted_at=now, lease=now + LEASE)
         if not await self.store.move(creating, was=State.PACKING):
             return  # somebody else has taken it over
         try:
@@ -137,31 +120,12 @@ class Packer:
             return
         await self.store.release(batch, self.clock.now())
 
-    async def _choose(self) -> tuple[list[Line], bool]:
-        """The oldest parked lines that their budgets cover, as many as go into a batch; whether there may be more."""
-        now = self.clock.now()
-        limits: Mapping[str, Limits] | None = None  # read when there is a line
-        room, chosen, size, waiting = Room(self.ledger, now), list[Line](), 0, 0
-        async for parked in self.store.parked():
-            if len(chosen) == MOST_LINES or (chosen and size + parked.body_bytes > MOST_BYTES):
-                return chosen, True
-            limits = await self.policies.limits() if limits is None else limits
-            if parked.tenant not in limits:  # disabled or deleted since: its jobs wait, as on the queue
-                waiting += 1
-                continue
-            scopes = self._scopes(parked, limits)
-            line = self.billing.with_money(parked, scopes, now)
-            if not await room.take(scopes, money_of(line).amount_usd):
-                waiting += 1
-                continue
-            chosen.append(line)
-            size += line.body_bytes
-        if waiting:
-            self.telemetry.note("batch_lines_wait", lines=waiting)
-        return chosen, False
-
-    def _scopes(self, line: Line, limits: Mapping[str, Limits]) -> tuple[Scope, ...]:
-        return budget.scopes(line.tenant, limits[line.tenant], self.limits, line.session)
+    async def _params(self, line: Line) -> bytes | None:
+        """What Claude is asked for a line: its params, as its model takes them."""
+        message = await self.store.message(line)
+        if message is None:
+            return None
+        return encode(capability.adapt(json.loads(message)["params"], self.billing.catalogue.model(line.model)))
 
     async def _join(self, batch: Batch, lines: Sequence[Line]) -> list[Line]:
         """Move lines into a batch; those that another round has moved elsewhere are left out."""
@@ -205,7 +169,7 @@ class Packer:
         now, limits, middle = self.clock.now(), await self.policies.limits(), len(lines) // 2
         for half in (lines[:middle], lines[middle:]):
             free = [dataclasses.replace(line, aside=None) for line in half if line.tenant in limits]
-            fresh = [self.billing.with_money(line, self._scopes(line, limits), now) for line in free]
+            fresh = [self.billing.with_money(line, self.chooser.scopes(line, limits), now) for line in free]
             smaller = Batch(self.chance.token(), State.PACKING, began_at=now, lease=now + LEASE)
             await self.store.begin(smaller)
             await self.submit(smaller, await self._join(smaller, fresh))

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from cost_router.core.batch_lane import Batch, Line, State
 from cost_router.core.budget import Reservation
+from cost_router.core.groups import End
+from cost_router.core.job_ports import Lease, Spent
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import Usage
 
@@ -38,6 +40,14 @@ class Settled:
     reservation: Reservation
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the job of a line ended, and what it has cost in all."""
+
+    end: End
+    spent: Spent
+
+
 class Batches(Protocol):
     """The Message Batches API. All methods raise `UpstreamError`, `NotConfigured` and `StoreError`."""
 
@@ -46,6 +56,9 @@ class Batches(Protocol):
 
     async def find(self, batch_id: str) -> Seen | None:
         """The batch; None when the API does not have it, which may pass."""
+
+    async def cancel(self, batch_id: str) -> None:
+        """Ask for a batch to end without its lines that were not begun; one that has ended stays as it is."""
 
     def listed(self) -> AsyncGenerator[Seen, None]:
         """All batches of the workspace, the newest first."""
@@ -61,17 +74,14 @@ class BatchStore(Protocol):
     move at once, one succeeds.
     """
 
-    async def is_parked(self, group: str, custom_id: str, now: dt.datetime) -> bool:
-        """Whether the job has come before."""
+    async def park(self, line: Line, lease: Lease, message: Mapping[str, Any], now: dt.datetime) -> None:
+        """Keep a line until it is packed, if the lease still holds. Raises `InvalidRequest`."""
 
-    async def park(self, line: Line, body: Mapping[str, Any], now: dt.datetime) -> bool:
-        """Keep a line until it is packed; false when the job has come before. Raises `InvalidRequest`."""
+    def parked(self, group: str, *, urgent: bool) -> AsyncIterator[Line]:
+        """The lines of a group that wait, the oldest first; those with a deadline, or those without."""
 
-    def parked(self) -> AsyncIterator[Line]:
-        """All lines that wait, the oldest first."""
-
-    async def body(self, line: Line) -> bytes | None:
-        """The params of a line as JSON; None when they are gone."""
+    async def message(self, line: Line) -> bytes | None:
+        """The job of a line as JSON, as it was dropped on the queue; None when it is gone."""
 
     async def join(self, line: Line, marker: str) -> bool:
         """Move a parked line into a batch."""
@@ -79,8 +89,11 @@ class BatchStore(Protocol):
     async def part(self, line: Line, marker: str) -> bool:
         """Move a line of a batch back among the parked ones."""
 
-    async def done(self, line: Line, marker: str, now: dt.datetime) -> None:
-        """Take a line that has its result out of its batch; its body is forgotten."""
+    async def promote(self, line: Line, marker: str | None, now: dt.datetime) -> bool:
+        """Take a line out of its batch, or of those that wait, and hold it for the direct lane."""
+
+    async def done(self, line: Line, marker: str | None, end: Ended, now: dt.datetime) -> None:
+        """Take a line that has its result out of its batch, or of those that wait; its message is forgotten."""
 
     async def members(self, marker: str) -> list[Line]:
         """The lines of a batch that are not done."""

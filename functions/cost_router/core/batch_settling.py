@@ -4,26 +4,25 @@ Everything here may be repeated: entries bear the line's id, a result is written
 that is done has left its batch. So a collector that dies at any point leaves work, never damage.
 """
 
-import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cost_router.core.batch_billing import LineBilling
-from cost_router.core.batch_lane import KEPT, SKEW, Batch, Line
-from cost_router.core.batch_ports import Batches, BatchStore, LineLedger, Outcome, Settled
+from cost_router.core.batch_lane import KEPT, SKEW, Batch, Line, State
+from cost_router.core.batch_ports import Batches, BatchStore, Ended, LineLedger, Outcome, Settled
+from cost_router.core.job_results import attribution, end_of, spent_in
 from cost_router.core.ledger import Bill, Entry
 from cost_router.core.ports import Clock, Results, Telemetry
 from cost_router.core.pricing import BATCH, Usage, dollars
 from cost_router.core.record import Record
+from cost_router.core.together import for_each
 
-T = TypeVar("T")
 ANSWERED, REFUSED, SERVER_ERROR, UNANSWERED = 200, 400, 500, 504  # statuses
 TOGETHER: Final = 200  # lines that are settled at once, and results that are held in memory
-AT_ONCE: Final = 16
 TRIES: Final = 2  # times that a line is submitted
 # Errors of Claude's side; source: anthropic.types.shared.error_object (2.12).
 PASSING: Final = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
@@ -31,11 +30,13 @@ PASSING: Final = frozenset({"api_error", "overloaded_error", "rate_limit_error",
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is done about a line. result: None when it is parked again."""
+    """What is done about a line. result: None when it is parked again, or promoted to the direct lane."""
 
     line: Line
     entry: Entry | None
     result: Mapping[str, Any] | None
+    tried: bool = True  # whether Claude had it, so that being parked again counts
+    promoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +51,22 @@ class Settler:
     clock: Clock
     telemetry: Telemetry
 
-    async def collect(self, batch: Batch) -> None:
-        """Settle a batch if it has ended. Raises `StoreError`, `UpstreamError` and `NotConfigured`."""
+    async def collect(self, batch: Batch, canceled: Collection[str] = ()) -> None:
+        """Settle a batch if it has ended, or end it if it is time to; canceled: groups whose jobs nobody wants.
+
+        Raises `StoreError`, `UpstreamError` and `NotConfigured`.
+        """
         submitted, now = batch.submitted_at or batch.began_at, self.clock.now()
         seen = await self.batches.find(batch.upstream_id or "")
         if seen is None or not seen.ended:
             if now > submitted + KEPT:
                 await self._lose(batch, await self.store.members(batch.marker))
             else:
+                await self._cancel_if_due(batch, canceled)
                 await self._leave(batch)
             return
         left = {line.id_in(batch.marker): line for line in await self.store.members(batch.marker)}
-        read, unknown = await self._settle_results(batch, left)
+        read, unknown = await self._settle_results(batch, left, canceled)
         cut = read < batch.lines
         # Results without a line were settled in an earlier round, or the table's index does not show the line yet.
         early = unknown and now < submitted + 2 * SKEW
@@ -74,7 +79,20 @@ class Settler:
         """End lines that were certainly not submitted."""
         await self._settle(batch, [Verdict(line, None, _errored(kind, message)) for line in lines])
 
-    async def _settle_results(self, batch: Batch, left: dict[str, Line]) -> tuple[int, int]:
+    async def _cancel_if_due(self, batch: Batch, canceled: Collection[str]) -> None:
+        """Ask for the end of a batch with a deadline that comes near, or of canceled groups only."""
+        now = self.clock.now()
+        due = batch.cancel_at is not None and batch.cancel_at <= now
+        unwanted = bool(batch.groups) and set(batch.groups) <= set(canceled)
+        if not (due or unwanted):
+            return
+        if batch.canceled_at is None:
+            asked = dataclasses.replace(batch, canceled_at=now)
+            await self.store.move(asked, was=State.CREATED)  # before it is asked: canceled lines are then known as ours
+            self.telemetry.note("batch_canceled", marker=batch.marker, batch=batch.upstream_id, lines=batch.lines)
+        await self.batches.cancel(batch.upstream_id or "")
+
+    async def _settle_results(self, batch: Batch, left: dict[str, Line], canceled: Collection[str]) -> tuple[int, int]:
         """Settle lines as their results come and take them out of `left`; how many results came, and without a line."""
         read, unknown, verdicts = 0, 0, list[Verdict]()
         async with contextlib.aclosing(self.batches.results(batch.upstream_id or "")) as results:
@@ -84,14 +102,14 @@ class Settler:
                 if line is None:
                     unknown += 1
                     continue
-                verdicts.append(self._verdict(line, outcome))
+                verdicts.append(self._verdict(line, outcome, batch, canceled))
                 if len(verdicts) == TOGETHER:
                     await self._settle(batch, verdicts)
                     verdicts = []
         await self._settle(batch, verdicts)
         return read, unknown
 
-    def _verdict(self, line: Line, outcome: Outcome) -> Verdict:
+    def _verdict(self, line: Line, outcome: Outcome, batch: Batch, canceled: Collection[str]) -> Verdict:
         result = outcome.result
         kind = result.get("type")
         if kind == "succeeded":
@@ -99,6 +117,8 @@ class Settler:
             if outcome.usage is None:
                 return Verdict(line, self.billing.ambiguous(line, message_id), result)
             return Verdict(line, self.billing.entry(line, outcome.usage, message_id), result)
+        if kind == "canceled" and batch.canceled_at and line.group not in canceled:
+            return Verdict(line, None, None, tried=False, promoted=line.answer_by is not None)
         passing = kind == "expired" or (kind == "errored" and _error_type(result) in PASSING)
         again = passing and line.tries + 1 < TRIES
         return Verdict(line, None, None if again else result)  # not billed; source: docs of the Message Batches API
@@ -110,14 +130,19 @@ class Settler:
 
     async def _end(self, batch: Batch, verdict: Verdict) -> None:
         line = verdict.line
+        if verdict.promoted:
+            await self.store.promote(line, batch.marker, self.clock.now())
+            self.telemetry.note("batch_line_promoted", job=line.job)
+            return
         if verdict.result is None:
-            again = dataclasses.replace(line, tries=line.tries + 1, aside=None)
+            again = dataclasses.replace(line, tries=line.tries + verdict.tried, aside=None)
             await self.store.part(again, batch.marker)
             self.telemetry.note("batch_line_parked_again", job=line.job)
             return
         delivered = {"custom_id": line.custom_id, "result": verdict.result, "router": self._told(verdict)}
         await self.results.put(line.group, line.custom_id, delivered)
-        await self.store.done(line, batch.marker, self.clock.now())
+        ended = Ended(end_of(delivered), spent_in(delivered))
+        await self.store.done(line, batch.marker, ended, self.clock.now())
         self.telemetry.done(self._record(verdict))
 
     async def _lose(self, batch: Batch, lines: Iterable[Line]) -> None:
@@ -140,10 +165,11 @@ class Settler:
             "tier": self.billing.tier_of(line),
             "label": line.label,
             "cause": line.cause,
-            "cost_usd": dollars(cost + line.classifier_cost_usd),
+            "cost_usd": dollars(cost + line.booked_usd),
             "classifier_cost_usd": dollars(line.classifier_cost_usd),
             "baseline_usd": dollars(entry.baseline_usd if entry else Decimal(0)),
             "lane": BATCH,
+            **attribution(line.request_id, line.tenant, line.tags),
         }
 
     def _record(self, verdict: Verdict) -> Record:
@@ -169,23 +195,6 @@ class Settler:
             error=None if answered else _error_type(result),
             outcome="done" if answered else "failed",
         )
-
-
-async def for_each(things: Sequence[Any], work: Callable[[Any], Awaitable[T]]) -> list[T]:
-    """`work` on each, some at a time; gives what it gave, in order. The first failure is raised when all have ended."""
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(thing: Any) -> T:
-        async with gate:
-            return await work(thing)
-
-    done = await asyncio.gather(*(one(thing) for thing in things), return_exceptions=True)
-    given: list[T] = []
-    for outcome in done:
-        if isinstance(outcome, BaseException):
-            raise outcome
-        given.append(outcome)
-    return given
 
 
 def _errored(kind: str, message: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply, Telemet
 from cost_router.core.pricing import dollars
 from cost_router.core.streams import Live
 from cost_router.core.trip import Call, Trip, entry_of
+from cost_router.core.turns import Turns
 
 T = TypeVar("T")
 
@@ -35,16 +36,22 @@ class Patience:
     longest_wait: float  # seconds; the call is not retried when Claude asks for more
     fall_back: bool
     least_time: float  # seconds; with less left a try is not begun: it would be paid for and cut off
+    pays_again: bool  # whether a call is repeated that may have been paid for; jobs count such calls across deliveries
 
     def covers(self, error: UpstreamError) -> bool:
         """Whether the same call is worth another try."""
         soon = (error.retry_after or 0.0) <= self.longest_wait
-        return soon and error.passes_with_time and error.failure is not Failure.TIMEOUT
+        again = self.pays_again or not error.maybe_billed
+        return soon and again and error.passes_with_time and error.failure is not Failure.TIMEOUT
 
 
-INTERACTIVE: Final = Patience(retries=1, failures=1, longest_wait=2.0, fall_back=True, least_time=SHORTEST_CALL)
+INTERACTIVE: Final = Patience(
+    retries=1, failures=1, longest_wait=2.0, fall_back=True, least_time=SHORTEST_CALL, pays_again=True
+)
 # Jobs have time: they wait for the right tier instead of taking a lesser one, and for another invocation's whole time.
-QUEUED: Final = Patience(retries=1_000, failures=1, longest_wait=60.0, fall_back=False, least_time=120.0)
+QUEUED: Final = Patience(
+    retries=1_000, failures=1, longest_wait=60.0, fall_back=False, least_time=120.0, pays_again=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +64,12 @@ class Caller:
     chance: Chance
     telemetry: Telemetry
     without_store: bool = False  # whether calls are made though the store of budgets cannot be reached
+    turns: Turns | None = None  # of calls that keep to the account's limits; nobody who waits for an answer does
 
     async def persist(
         self,
         once: Callable[[float], Awaitable[T]],
+        call: Call,
         deadline: float,
         patience: Patience,
         *,
@@ -68,7 +77,7 @@ class Caller:
     ) -> T:
         """What `once` gives, after as many tries as `patience` and the deadline allow; raises as it does.
 
-        once: `call` or `stream`, given a deadline. each: seconds that a single try may take.
+        once: `call` or `stream` of the call, given a deadline. each: seconds that a single try may take.
         """
         attempt = failures = 0
         met: UpstreamError | None = None
@@ -76,6 +85,8 @@ class Caller:
             attempt += 1
             if deadline - self.clock.monotonic() < patience.least_time:
                 raise DeadlinePassed(TOO_LATE)
+            if self.turns:
+                await self.turns.take(call, deadline - patience.least_time)
             try:
                 return await once(min(deadline, self.clock.monotonic() + each))
             except NotCovered:
@@ -85,6 +96,8 @@ class Caller:
             except UpstreamError as error:
                 met = error
                 failures += not error.is_limit
+                if self.turns and error.is_limit:
+                    continue  # the next turn comes when the limit allows
                 wait = wait_before(attempt, self.chance.fraction(), error.retry_after, cap=patience.longest_wait)
                 in_time = self.clock.monotonic() + wait + patience.least_time < deadline
                 exhausted = attempt > patience.retries or failures > patience.failures
@@ -103,11 +116,14 @@ class Caller:
         at, bound = await self._admit(call, trip, deadline)
         try:
             with self._entering_if_lost(call, trip, at, bound):
-                reply = await self.claude.send(call.body, call.headers, deadline - self.clock.monotonic())
+                sent = self.clock.monotonic()
+                reply = await self.claude.send(call.body, call.headers, deadline - sent)
         finally:
             if call.purpose == ledger.CLASSIFIER:  # of the last try: waiting for a limit is not the classifier's
                 trip.record.classifier_ms = (self.clock.monotonic() - began) * 1000
         self._enter(call, trip, at, reply, bound)
+        if self.turns:
+            self.turns.answered(call, reply, sent)
         return reply
 
     async def stream(self, call: Call, trip: Trip, deadline: float) -> Live:
@@ -129,6 +145,7 @@ class Caller:
         at = self.clock.now()
         bound = call.bound(at.date())
         await self.put_aside(bound, call, trip, at)
+        await trip.begin()
         return at, bound
 
     @contextlib.contextmanager
@@ -138,6 +155,8 @@ class Caller:
             yield
         except UpstreamError as error:
             trip.record.rate_limits += error.is_limit
+            if self.turns:
+                self.turns.failed(call, error)
             if error.maybe_billed:
                 self._enter_bound(call, trip, at, bound, request_id=error.request_id)
             raise

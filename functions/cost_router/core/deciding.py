@@ -76,6 +76,7 @@ class Decider:
             body=capability.adapt(request.body, choice.model),
             headers=request.headers,
             most_prompt_tokens=request.ask.most_tokens(request.body_bytes, choice.model.context_window),
+            likely_prompt_tokens=request.ask.estimated_tokens(choice.model.tokenizer),
             max_tokens=request.max_tokens,
             purpose=ANSWER,
             cause=choice.cause,

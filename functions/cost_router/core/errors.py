@@ -13,8 +13,10 @@ RouterError
 │       ├── CapExceeded  it is above the request's own cap
 │       └── PaceExceeded the session makes more requests than its pace allows
 ├── DeadlinePassed       the request's own deadline would be missed
+├── PaidTwice            a job's calls were lost twice on the way: it is not paid for a third time
 └── UpstreamError        Claude answered with an error, or did not answer
 
+LeaseLost                somebody else works on the job by now
 NotDelivered             a paid answer whose result could not be kept
 StoreError               a table, bucket or queue could not be reached; the caller of the port decides what that means
 """
@@ -99,9 +101,30 @@ class PaceExceeded(NotCovered):
 
 
 class DeadlinePassed(RouterError):
-    """The request's own deadline would be missed; what was spent is booked."""
+    """The request's own deadline would be missed; what was spent is booked.
+
+    retry_after: seconds, where it is known that nothing can be called before.
+    """
 
     kind = "timeout_error"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PaidTwice(RouterError):
+    """A job's calls were lost twice, each of them perhaps paid for; it is not tried again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "two calls for this job were lost on the way, and each may have been paid for; "
+            "it is not tried a third time; accepted: the same params under a new custom_id"
+        )
+
+
+class LeaseLost(Exception):
+    """Somebody else works on the job by now: nothing more is called for it here."""
 
 
 class NotDelivered(Exception):
@@ -129,7 +152,8 @@ class UpstreamError(RouterError):
 
     status: HTTP status, None when there was no answer. body: the error as Claude sent it, None when there was none.
     retry_after: seconds, as the answer's header says. maybe_billed: the call may have been paid for, usage unknown.
-    account: the account is at fault, not the request: its key, permissions, billing or spend limit.
+    account: the account is at fault, not the request: its key, permissions, billing or spend limit. barred: it is at
+    fault for every request, so that no other needs to be tried.
     """
 
     failure: Failure
@@ -139,6 +163,7 @@ class UpstreamError(RouterError):
     retry_after: float | None = None
     maybe_billed: bool = False
     account: bool = False
+    barred: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

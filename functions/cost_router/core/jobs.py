@@ -1,73 +1,51 @@
-"""The road of one job from the queue: answered, failed for good, or put back for later."""
+"""The road of one job from the queue: leased, then answered, parked, held, failed for good, or put back for later.
 
+What a lease guards: a job is called while nobody else has it; its result is kept before the call is booked, and the
+job is ended after that. So whoever finds the lease of a dead worker finds a result, or knows that nothing was called
+(`leased`), or counts one payment as lost (`calling`) and tries once more.
+"""
+
+import contextlib
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cost_router.core import capability
+from cost_router.core import job_results as shapes
 from cost_router.core.backoff import full_jitter, wait_before
-from cost_router.core.batch_lane import Line
 from cost_router.core.batch_ports import BatchStore
-from cost_router.core.calls import QUEUED
+from cost_router.core.calls import QUEUED, Patience
 from cost_router.core.errors import (
     BudgetExhausted,
     DeadlinePassed,
     Failure,
     InvalidRequest,
+    LeaseLost,
     NotConfigured,
     NotDelivered,
     PaceExceeded,
+    PaidTwice,
     RouterError,
     StoreError,
     UpstreamError,
-    anthropic_shape,
 )
-from cost_router.core.ports import Attempts, Chance, Clock, Results
-from cost_router.core.pricing import BATCH, dollars
+from cost_router.core.groups import End, Groups, GroupState
+from cost_router.core.job import Deferred, Finished, Job, Outcome, SetAside, line_of
+from cost_router.core.job_ports import BROKEN, JobStore, Lease, Occupied, Why
+from cost_router.core.ports import Chance, Clock, Results
+from cost_router.core.pricing import BATCH
 from cost_router.core.record import Record
-from cost_router.core.request import Request
-from cost_router.core.router import Answer, Route, Router
+from cost_router.core.router import Answer, Router, Steps
 
-DELIVERY_TRIES: Final = 4  # of a result that was paid for, before the job is given back
-ATTEMPTS: Final = 5  # failures of Claude's side, other than limits, after which a job is failed
+DELIVERY_TRIES: Final = 4  # of a result that was paid for, at the least, before the job is given back
+ATTEMPTS: Final = 5  # failures of Claude's side that were not paid for, other than limits, after which a job is failed
+MOST_LOST: Final = 2  # calls that may have been paid for without an answer: the second one fails the job
 LONGEST_WAIT: Final = 900.0  # seconds that a job is put back for
 SHORTEST_WAIT: Final = 5.0
-DIRECT: Final = "direct"
-LANES: Final = (DIRECT, BATCH)
-REFUSED: Final = 400
-UNANSWERED: Final = 504
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One request dropped on the queue."""
-
-    group: str
-    custom_id: str
-    request: Request
-    receive_count: int
-    answer_by: dt.datetime | None = None
-    lane: str = DIRECT
-
-    @property
-    def id(self) -> str:
-        """`GROUP/CUSTOM_ID`."""
-        return f"{self.group}/{self.custom_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Deferred:
-    """The job goes back on the queue for `seconds`."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The job has a result; `failed` when the result is an error."""
-
-    failed: bool
+COPY_WAIT: Final = 30.0  # of a message whose job somebody works on: most likely it is done by then
+LEASE_MARGIN: Final = dt.timedelta(seconds=25)  # after a job's deadline, for booking; then its function is dead
+REJECTING: Final = dt.timedelta(seconds=30)  # for a message that is no job
+OTHER_BODY: Final = "its name belongs to a job with another body; accepted: a custom_id of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,161 +54,190 @@ class JobRunner:
 
     router: Router
     results: Results
-    attempts: Attempts
+    jobs: JobStore
     lines: BatchStore
+    groups: Groups
     clock: Clock
     chance: Chance
 
-    async def run(self, job: Job, record: Record) -> Finished | Deferred:
-        """Answer the job and keep the result, unless it has one already; raises `StoreError`."""
-        if await self.results.exists(job.group, job.custom_id):
-            record.outcome = "already_done"
-            return Finished(failed=False)
-        if job.answer_by and job.answer_by <= self.clock.now():
-            error = InvalidRequest(
-                f"router.answer_by: {job.answer_by.isoformat()!r} had passed before the job was started"
-            )
-            return await self.fail(job.group, job.custom_id, error, record)
-        return await self._take(job, record)
-
-    async def _take(self, job: Job, record: Record) -> Finished | Deferred:
+    async def run(self, job: Job, record: Record, patience: Patience = QUEUED) -> Outcome:
+        """Answer the job and keep the result, unless it has one already; raises `StoreError` and `NotDelivered`."""
+        state = await self.groups.look(job.group, job.request.tenant.name, job.group_size, self.clock.now())
+        left = dt.timedelta(seconds=max(0.0, job.request.deadline - self.clock.monotonic()))
+        now = self.clock.now()
+        times = (now, now + left + LEASE_MARGIN)
+        if job.kept:
+            lease = await self.jobs.retake(job.group, job.custom_id, record.request_id, times)
+        else:
+            lease = await self.jobs.take(job.group, job.custom_id, job.fingerprint, record.request_id, times)
+        if isinstance(lease, Occupied):
+            return self._occupied(lease, record)
         try:
-            return await (self._park(job, record) if job.lane == BATCH else self._answer(job, record))
+            if await self._has_result(lease, record):
+                return Finished(failed=False)
+            ended = await self._uncalled(job, lease, state, record)
+            return ended or await self._work(job, lease, record, patience)
+        except LeaseLost:  # whoever has the job now goes on with it
+            return Deferred(SHORTEST_WAIT)
+        except Exception:  # nobody need wait for the lease to end; what was paid for, and is not delivered, is lost
+            lost = record.ambiguous > 0 or record.usage.output_tokens > 0
+            with contextlib.suppress(StoreError):
+                await self._later(lease, record, 0.0, lost=int(lost))
+            raise
+
+    async def reject(self, group: str, custom_id: str, error: RouterError, record: Record) -> Outcome:
+        """End a message that is no job with a result that says why, but not over that of a job whose name it bears."""
+        now = self.clock.now()
+        await self.groups.look(group, record.tenant, None, now)
+        lease = await self.jobs.take(group, custom_id, BROKEN, record.request_id, (now, now + REJECTING))
+        if isinstance(lease, Occupied):
+            return SetAside(str(error)) if lease.why is Why.OTHER else self._occupied(lease, record)
+        if await self._has_result(lease, record):
+            return Finished(failed=False)
+        return await self._fail(lease, error, record)
+
+    def _occupied(self, found: Occupied, record: Record) -> Outcome:
+        if found.why is Why.OTHER:
+            return SetAside(OTHER_BODY)
+        if found.why is Why.BUSY and found.until:
+            left = (found.until - self.clock.now()).total_seconds() + 1
+            return Deferred(min(COPY_WAIT, max(SHORTEST_WAIT, left)))
+        record.outcome = "already_done"
+        return Finished(failed=False)
+
+    async def _has_result(self, lease: Lease, record: Record) -> bool:
+        """End a job that was delivered by a worker who died then, or longer ago than the table remembers."""
+        result = await self.results.read(lease.group, lease.custom_id)
+        if result is None:
+            return False
+        await self.jobs.end(lease, shapes.end_of(result), shapes.spent_in(result), self.clock.now())
+        record.outcome = "already_done"
+        return True
+
+    async def _uncalled(self, job: Job, lease: Lease, state: GroupState, record: Record) -> Outcome | None:
+        """What becomes of a job for which nothing is to be called; None of any other."""
+        now = self.clock.now()
+        if lease.lost >= MOST_LOST:
+            return await self._fail(lease, PaidTwice(), record)
+        if state is GroupState.CANCELED:
+            return await self._cancel(lease, record)
+        if job.answer_by and job.answer_by <= now:
+            passed = f"router.answer_by: {job.answer_by.isoformat()!r} had passed before the job was started"
+            return await self._fail(lease, InvalidRequest(f"{passed}; nothing was paid for it"), record)
+        if state is GroupState.PAUSED:
+            await self.jobs.hold(lease, job.request.tenant.name, job.message, now)
+            record.outcome = "held"
+            return Finished(failed=False)
+        return None
+
+    async def _work(self, job: Job, lease: Lease, record: Record, patience: Patience) -> Outcome:
+        try:
+            return await (self._park if job.lane == BATCH else self._answer)(job, lease, record, patience)
         except DeadlinePassed as error:
             # Nothing was lost while the job waited for its turn; a call given up on may have been paid for.
-            return await self._count(job, error, record) if record.ambiguous else Deferred(self._wait(job, None))
+            if record.ambiguous:
+                return await self._lost(job, lease, error, record)
+            return await self._later(lease, record, self._wait(job, error.retry_after))
         except (BudgetExhausted, NotConfigured, PaceExceeded) as error:
-            return self._put_off(job, error)
+            return await self._later(lease, record, self._put_off(job, error))
         except UpstreamError as error:
-            return await self._upstream_failed(job, error, record)
+            return await self._upstream_failed(job, lease, error, record)
         except RouterError as error:
-            return await self.fail(job.group, job.custom_id, error, record)
+            return await self._fail(lease, error, record)
 
-    async def _answer(self, job: Job, record: Record) -> Finished:
-        answer = await self.router.answer(job.request, record, QUEUED)
-        await self._deliver(job, succeeded(job.custom_id, answer))
+    async def _answer(self, job: Job, lease: Lease, record: Record, patience: Patience) -> Outcome:
+        async def deliver(answer: Answer) -> None:
+            await self._deliver(job, lease, shapes.succeeded(lease, answer, record))
+
+        await self.router.answer(job.request, record, patience, Steps(self._calling(lease), deliver))
+        await self.jobs.end(lease, End.DONE, shapes.spent(lease, record), self.clock.now())
         return Finished(failed=False)
 
-    async def _park(self, job: Job, record: Record) -> Finished:
+    async def _park(self, job: Job, lease: Lease, record: Record, patience: Patience) -> Outcome:
         """Label the job, choose its model, and leave the rest to the collector."""
-        if await self.lines.is_parked(job.group, job.custom_id, self.clock.now()):
-            record.outcome = "already_done"
-            return Finished(failed=False)
-        route = await self.router.route(job.request, record, QUEUED)
-        body = capability.adapt(job.request.body, route.choice.model)
-        parked = await self.lines.park(self._line(job, route), body, self.clock.now())
-        record.outcome = "parked" if parked else "already_done"
+        route = await self.router.route(job.request, record, patience, self._calling(lease))
+        now = self.clock.now()
+        await self.lines.park(line_of(job, lease, route, now), lease, job.message, now)
+        record.outcome = "parked"
         return Finished(failed=False)
 
-    def _line(self, job: Job, route: Route) -> Line:
-        request, choice = job.request, route.choice
-        return Line(
-            request_id=request.id,
-            group=job.group,
-            custom_id=job.custom_id,
-            tenant=request.tenant.name,
-            tags=request.tags,
-            session=request.hints.session,
-            label=route.label,
-            cause=choice.cause,
-            model=choice.model.id,
-            asked=request.model,
-            most_prompt_tokens=request.ask.most_tokens(request.body_bytes, choice.model.context_window),
-            max_tokens=request.max_tokens,
-            body_bytes=request.body_bytes,
-            classifier_cost_usd=route.bill.classifier_cost_usd,
-            parked_at=self.clock.now(),
-            terms=request.ask.terms,
-        )
+    def _calling(self, lease: Lease) -> Callable[[], Awaitable[None]]:
+        async def calling() -> None:
+            if not await self.jobs.calling(lease):
+                raise LeaseLost
 
-    def _put_off(self, job: Job, error: BudgetExhausted | NotConfigured | PaceExceeded) -> Deferred:
-        """Wait for the session's next minute, a larger budget, tomorrow's, or what an operator has to mend."""
-        if isinstance(error, PaceExceeded):
-            return Deferred(max(SHORTEST_WAIT, error.retry_after))
-        if isinstance(error, BudgetExhausted):
-            self.router.telemetry.note("budget_exhausted", job=job.id, rule=error.rule)
-        else:
-            self.router.telemetry.note("not_configured", error=str(error))
-        return Deferred(LONGEST_WAIT)
+        return calling
 
-    async def _deliver(self, job: Job, result: Mapping[str, Any]) -> None:
-        """Keep a result that was paid for, with patience; raises `NotDelivered`."""
-        for attempt in range(1, DELIVERY_TRIES + 1):
+    async def _deliver(self, job: Job, lease: Lease, result: Mapping[str, Any]) -> None:
+        """Keep a result that was paid for, with patience, before anything else; raises `NotDelivered`."""
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                await self.results.put(job.group, job.custom_id, result)
+                await self.results.put(lease.group, lease.custom_id, result)
             except StoreError as error:
-                if attempt == DELIVERY_TRIES:
+                late = self.clock.monotonic() >= job.request.deadline
+                if attempt >= DELIVERY_TRIES and late:
                     raise NotDelivered(str(error)) from error
                 await self.clock.sleep(full_jitter(attempt, self.chance.fraction(), base=1.0))
             else:
                 return
 
-    async def reject(self, group: str, custom_id: str, error: RouterError, record: Record) -> Finished:
-        """`fail` for a message that is no job; it must not overwrite the result of the job whose name it bears."""
-        if await self.results.exists(group, custom_id):
-            record.outcome = "already_done"
-            return Finished(failed=False)
-        return await self.fail(group, custom_id, error, record)
-
-    async def fail(self, group: str, custom_id: str, error: RouterError, record: Record) -> Finished:
-        """Keep a result that says why the job failed; raises `StoreError`."""
-        result = errored(custom_id, error, record)
-        record.status = _status(error)
-        record.error = str(result["result"]["error"]["error"].get("type"))
-        await self.results.put(group, custom_id, result)
+    async def _cancel(self, lease: Lease, record: Record) -> Outcome:
+        await self.results.put(lease.group, lease.custom_id, shapes.canceled(lease, record))
+        await self.jobs.end(lease, End.CANCELED, shapes.spent(lease, record), self.clock.now())
+        record.outcome = "canceled"
         return Finished(failed=True)
 
-    async def _upstream_failed(self, job: Job, error: UpstreamError, record: Record) -> Finished | Deferred:
+    async def _fail(self, lease: Lease, error: RouterError, record: Record) -> Outcome:
+        """Keep a result that says why the job failed; raises `StoreError`."""
+        result = shapes.errored(lease, error, record)
+        record.status = shapes.status_of(error)
+        record.error = str(result["result"]["error"]["error"].get("type"))
+        await self.results.put(lease.group, lease.custom_id, result)
+        await self.jobs.end(lease, End.FAILED, shapes.spent(lease, record), self.clock.now())
+        return Finished(failed=True)
+
+    def _put_off(self, job: Job, error: BudgetExhausted | NotConfigured | PaceExceeded) -> float:
+        """Wait for the session's next minute, a larger budget, tomorrow's, or what an operator has to mend."""
+        if isinstance(error, PaceExceeded):
+            return max(SHORTEST_WAIT, error.retry_after)
+        if isinstance(error, BudgetExhausted):
+            self.router.telemetry.note("budget_exhausted", job=job.id, rule=error.rule)
+        else:
+            self.router.telemetry.note("not_configured", error=str(error))
+        return LONGEST_WAIT
+
+    async def _upstream_failed(self, job: Job, lease: Lease, error: UpstreamError, record: Record) -> Outcome:
+        wait = self._wait(job, error.retry_after)
         if error.is_limit:
-            return Deferred(self._wait(job, error.retry_after))
+            return await self._later(lease, record, wait)
         if error.account:  # the job is not at fault: it waits until somebody has mended the account
-            return Deferred(LONGEST_WAIT)
+            return await self._later(lease, record, LONGEST_WAIT)
         if error.failure is Failure.REJECTED:
-            return await self.fail(job.group, job.custom_id, error, record)
-        return await self._count(job, error, record)
+            return await self._fail(lease, error, record)
+        if error.maybe_billed:
+            return await self._lost(job, lease, error, record)
+        if lease.attempts + 1 >= ATTEMPTS:
+            return await self._fail(lease, error, record)
+        return await self._later(lease, record, wait, attempts=1)
 
-    async def _count(self, job: Job, error: RouterError, record: Record) -> Finished | Deferred:
-        """Put the job back after a failure, but not for ever."""
-        if await self.attempts.failed(job.group, job.custom_id, self.clock.now()) >= ATTEMPTS:
-            return await self.fail(job.group, job.custom_id, error, record)
-        return Deferred(self._wait(job, error.retry_after if isinstance(error, UpstreamError) else None))
+    async def _lost(self, job: Job, lease: Lease, error: RouterError, record: Record) -> Outcome:
+        """Try once more after a call that may have been paid for, but no third time."""
+        if lease.lost + 1 >= MOST_LOST:
+            return await self._fail(lease, error, record)
+        return await self._later(lease, record, self._wait(job), lost=1)
 
-    def _wait(self, job: Job, retry_after: float | None) -> float:
+    async def _later(self, lease: Lease, record: Record, wait: float, *, attempts: int = 0, lost: int = 0) -> Deferred:
+        await self.jobs.put_back(
+            lease,
+            self.clock.now(),
+            attempts=lease.attempts + attempts,
+            lost=lease.lost + lost,
+            spent=shapes.spent(lease, record),
+        )
+        return Deferred(wait)
+
+    def _wait(self, job: Job, retry_after: float | None = None) -> float:
         wait = wait_before(job.receive_count + 4, self.chance.fraction(), retry_after, cap=LONGEST_WAIT)
         return min(LONGEST_WAIT, max(SHORTEST_WAIT, wait))
-
-
-def succeeded(custom_id: str, answer: Answer) -> dict[str, Any]:
-    """The result of an answered job: a line of Anthropic's batch results, plus `router`."""
-    return {
-        "custom_id": custom_id,
-        "result": {"type": "succeeded", "message": answer.reply.message},
-        "router": {
-            "model": answer.choice.model.id,
-            "tier": answer.choice.tier.word,
-            "label": answer.label,
-            "cause": answer.choice.cause,
-            "cost_usd": dollars(answer.bill.cost_usd),
-            "classifier_cost_usd": dollars(answer.bill.classifier_cost_usd),
-            "baseline_usd": dollars(answer.bill.baseline_usd),
-            "lane": DIRECT,
-        },
-    }
-
-
-def errored(custom_id: str, error: RouterError, record: Record) -> dict[str, Any]:
-    """The result of a failed job: a line of Anthropic's batch results, plus what it cost all the same."""
-    router = {
-        "label": record.label,
-        "cause": record.cause,
-        "cost_usd": dollars(record.bill.cost_usd),
-        "lane": record.lane or DIRECT,
-    }
-    return {"custom_id": custom_id, "result": {"type": "errored", "error": anthropic_shape(error)}, "router": router}
-
-
-def _status(error: RouterError) -> int:
-    """The status for the log and for the count of errors: whose fault it was."""
-    if isinstance(error, UpstreamError):
-        return error.status or UNANSWERED
-    return UNANSWERED if isinstance(error, DeadlinePassed) else REFUSED

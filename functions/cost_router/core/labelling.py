@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from cost_router.core.ask import PROMPT_TOKENS_ADDED, Ask
+from cost_router.core.ask import BYTES_PER_TOKEN, PROMPT_TOKENS_ADDED, Ask
 from cost_router.core.calls import Caller, Patience
 from cost_router.core.catalogue import Model
 from cost_router.core.errors import DeadlinePassed, StoreError, UpstreamError
@@ -89,7 +89,8 @@ class Labeller:
     async def classify(self, question: Call | None, trip: Trip, patience: Patience) -> Labelled:
         """The label that `question` gets, kept for the next time; fills the record's classifier fields.
 
-        Raises `UpstreamError` when a caller that has time meets a rate limit: waiting is cheaper than a wrong tier.
+        Raises `UpstreamError` or `DeadlinePassed` when a caller that has time meets a rate limit: waiting is cheaper
+        than a wrong tier.
         """
         label = await self._classify(question, trip, patience)
         trip.record.classifier_failed = label is None
@@ -130,11 +131,13 @@ class Labeller:
         body = self.rubric.question(request.ask, self.model, self.chance.token())
         if place:
             body["inference_geo"] = place
+        size = len(json.dumps(body))
         return Call(
             model=self.model,
             body=body,
             headers={},  # the caller's betas are not the classifier's
-            most_prompt_tokens=len(json.dumps(body)) + PROMPT_TOKENS_ADDED,
+            most_prompt_tokens=size + PROMPT_TOKENS_ADDED,
+            likely_prompt_tokens=size // BYTES_PER_TOKEN,
             max_tokens=ANSWER_TOKENS,
             purpose=CLASSIFIER,
             cause=CLASSIFIER,
@@ -153,9 +156,10 @@ class Labeller:
                 reply = await self.caller.call(call, trip, deadline)
             else:
                 once = partial(self.caller.call, call, trip)
-                reply = await self.caller.persist(once, request.deadline, patience, each=self.deadline_seconds)
+                reply = await self.caller.persist(once, call, request.deadline, patience, each=self.deadline_seconds)
         except (UpstreamError, DeadlinePassed) as error:
-            if isinstance(error, UpstreamError) and error.is_limit and not patience.fall_back:
+            waits = isinstance(error, DeadlinePassed) or error.is_limit
+            if waits and not patience.fall_back:
                 raise
             self.telemetry.note("classifier_failed", request_id=request.id, error=str(error))
             return None

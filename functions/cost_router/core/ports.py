@@ -162,15 +162,15 @@ class Tenants(Protocol):
 class Results(Protocol):
     """Finished jobs. Both methods raise `StoreError`."""
 
-    async def exists(self, group: str, custom_id: str) -> bool:
-        """Whether the job has a result already."""
+    async def read(self, group: str, custom_id: str) -> Mapping[str, Any] | None:
+        """The result of a job; None when it has none yet."""
 
     async def put(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
         """Keep the result of a job."""
 
 
 class Attempts(Protocol):
-    """How often a job failed through no fault of the caller or of a rate limit."""
+    """How often a job made its function fail."""
 
     async def failed(self, group: str, custom_id: str, now: dt.datetime) -> int:
         """Count one more failure and return how many there are. Raises `StoreError`."""
@@ -184,6 +184,9 @@ class Telemetry(Protocol):
 
     def collected(self, told: Collected) -> None:
         """The collector has made a round."""
+
+    def stopped(self, status: int | None, wait: float) -> None:
+        """The account is at fault: the bulk lane calls nothing for `wait` seconds."""
 
     def drifted(self, day: str, drift_usd: Decimal, explained_usd: Decimal) -> None:
         """A day of the ledger has been compared with the provider's bill."""

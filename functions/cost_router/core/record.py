@@ -37,7 +37,8 @@ class Record:
     unreserved: int = 0  # calls made though nothing could be put aside for them
     upstream_request_id: str | None = None
     latency_ms: float = 0.0
-    outcome: str | None = None  # of a job: "done", "failed", "deferred", "parked" or "already_done"
+    # Of a job: "done", "failed", "canceled", "deferred", "parked", "held", "set_aside" or "already_done".
+    outcome: str | None = None
 
 
 @dataclass(slots=True)

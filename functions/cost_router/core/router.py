@@ -1,6 +1,7 @@
 """The road of one request: label, decide, adapt, call, fall back, book."""
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -52,6 +53,21 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """What has to happen on the way of an answer that must not be paid for twice.
+
+    calling: before the first call, the classifier's too. deliver: between the answer and its booking, so that one that
+    is booked is never lost; what either raises ends the request.
+    """
+
+    calling: Callable[[], Awaitable[None]] | None = None
+    deliver: Callable[[Answer], Awaitable[None]] | None = None
+
+
+NO_STEPS: Final = Steps()
+
+
+@dataclass(frozen=True, slots=True)
 class Router:
     """Answers requests; every part is given to it."""
 
@@ -63,16 +79,22 @@ class Router:
     chance: Chance
     telemetry: Telemetry
 
-    async def answer(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Answer:
+    async def answer(
+        self, request: Request, record: Record, patience: Patience = INTERACTIVE, steps: Steps = NO_STEPS
+    ) -> Answer:
         """Claude's answer from the right tier. Raises the errors of `core/errors.py`; whatever was paid is booked."""
         trip = self.decider.trip(request, record)
+        trip.before_calls = steps.calling
         try:
             decision, label = await self.decider.decide(trip, patience)
             choice, reply = await self._serve(self.caller.call, decision, label, trip, patience)
+            _fill(record, choice, reply)
+            answer = Answer(reply, choice, label, trip.trail.bill, None)
+            if steps.deliver:
+                await steps.deliver(answer)
         finally:
             remaining = await self._settle(trip)
-        _fill(record, choice, reply)
-        return Answer(reply, choice, label, trip.trail.bill, remaining)
+        return dataclasses.replace(answer, remaining_usd=remaining)
 
     async def answer_stream(self, request: Request, record: Record) -> StreamedAnswer:
         """Claude's answer from the right tier, begun: read its events to the end, or leave, within `async with`.
@@ -90,9 +112,19 @@ class Router:
         record.fallback = choice.cause.startswith("fallback:")
         return StreamedAnswer(live, trip, self._settle)
 
-    async def route(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Route:
-        """The decision for a request without the answer call; a classifier call it takes is paid and booked."""
+    async def route(
+        self,
+        request: Request,
+        record: Record,
+        patience: Patience = INTERACTIVE,
+        calling: Callable[[], Awaitable[None]] | None = None,
+    ) -> Route:
+        """The decision for a request without the answer call; a classifier call it takes is paid and booked.
+
+        calling: see `Steps`.
+        """
         trip = self.decider.trip(request, record)
+        trip.before_calls = calling
         try:
             decision, label = await self.decider.decide(trip, patience, ahead=False)
         finally:
@@ -120,9 +152,10 @@ class Router:
                 break
             trip.record.model, trip.record.tier, trip.record.cause = choice.model.id, choice.tier, choice.cause
             try:
-                call = partial(once, self.decider.call(choice, label, trip.request), trip)
+                call = self.decider.call(choice, label, trip.request)
                 each = math.inf if choice is choices[-1] else self._share(trip.request)
-                return choice, await self.caller.persist(call, trip.request.deadline, patience, each=each)
+                calling = partial(once, call, trip)
+                return choice, await self.caller.persist(calling, call, trip.request.deadline, patience, each=each)
             except UpstreamError as error:
                 first = first or error
                 if not error.passes_with_time:

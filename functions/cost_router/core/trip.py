@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -27,6 +27,7 @@ class Call:
     body: Mapping[str, Any]
     headers: Mapping[str, str]
     most_prompt_tokens: int
+    likely_prompt_tokens: int  # what a limiter reckons with
     max_tokens: int
     purpose: str
     cause: str
@@ -60,6 +61,13 @@ class Trip:
     trail: Trail = field(default_factory=Trail)
     reservations: list[Reservation] = field(default_factory=list)
     pending: list[asyncio.Task[None]] = field(default_factory=list)  # writes that nobody has to wait for before the end
+    before_calls: Callable[[], Awaitable[None]] | None = None  # awaited once, before the first call
+
+    async def begin(self) -> None:
+        """Do what has to be done before the first call, once."""
+        before, self.before_calls = self.before_calls, None
+        if before:
+            await before()
 
     def aside_usd(self, on: dt.date) -> Decimal:
         """What is put aside on that UTC day and not used up by its calls: yesterday's covers nothing of today."""

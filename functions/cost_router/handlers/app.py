@@ -27,12 +27,12 @@ from cost_router.core.words import Tier
 from cost_router.handlers import replies
 from cost_router.handlers.auth import authenticate
 from cost_router.handlers.hints import parse_hints
+from cost_router.handlers.outside import Outside
 from cost_router.handlers.schemas import parse_message
 from cost_router.handlers.settings import RouterSettings
 from cost_router.handlers.spending import ELSEWHERE, parse_query, report
 from cost_router.handlers.streaming import EventStream, unless_gone
 from cost_router.handlers.strict_json import parse_json
-from cost_router.handlers.wiring import Outside
 
 BOOKING_SECONDS: Final = 5.0  # for what was in mid-air when the process is told to end
 FORWARDED: Final = ("anthropic-version", "anthropic-beta")

@@ -6,19 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cost_router.adapters.aws import Aws
-from cost_router.handlers import wiring
-from cost_router.handlers.batch import QueueDoor
+from cost_router.handlers import wiring_bulk
 from cost_router.handlers.settings import BatchSettings, Settings
 
 _settings, _batch = Settings.read(os.environ), BatchSettings.read(os.environ)
-_aws = Aws()
-_outside = wiring.outside(_settings, _aws)
-_door = QueueDoor(
-    runner=wiring.job_runner(_batch, wiring.router(_settings, _outside), _aws),
-    queue=wiring.queue(_batch, _aws),
-    out=_outside,
-    concurrency=_batch.job_concurrency,
-)
+_door = wiring_bulk.queue_door(_settings, _batch, Aws())
 _loop = asyncio.new_event_loop()
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from cost_router.adapters.aws import Aws
 from cost_router.contract import Task
-from cost_router.handlers import wiring
+from cost_router.handlers import wiring, wiring_bulk
 from cost_router.handlers.settings import CollectorSettings, Settings
 
 _aws = Aws()
 _settings, _collecting = Settings.read(os.environ), CollectorSettings.read(os.environ)
 _collector = wiring.collector(_collecting, _aws)
-_rounds = wiring.batch_rounds(_settings, _collecting, _aws)
+_rounds = wiring_bulk.batch_rounds(_settings, _collecting, _aws)
 _loop = asyncio.new_event_loop()
 
 

@@ -14,6 +14,7 @@ WITHOUT_STORE: Final = ("refuse", "allow")
 MOST_SECONDS: Final = 900.0  # Lambda's own limit
 MOST_DAYS: Final = 3_650.0
 MOST_DIGITS: Final = 12
+MOST_HEADROOM: Final = 90  # percent
 
 
 class BadSetting(ValueError):
@@ -93,6 +94,8 @@ class BatchSettings:
     jobs_queue_url: str
     dead_letter_queue_url: str
     job_concurrency: int
+    job_functions: int
+    headroom: float  # share of the account's limits that is left to interactive traffic
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "BatchSettings":
@@ -103,6 +106,8 @@ class BatchSettings:
             jobs_queue_url=_text(env, Env.JOBS_QUEUE_URL),
             dead_letter_queue_url=_text(env, Env.DEAD_LETTER_QUEUE_URL),
             job_concurrency=_whole(env, Env.JOB_CONCURRENCY),
+            job_functions=_whole(env, Env.JOB_FUNCTIONS),
+            headroom=_percent(env, Env.HEADROOM_PERCENT) / 100,
         )
 
 
@@ -115,6 +120,7 @@ class CollectorSettings:
     tenants_table: str
     jobs_table: str
     results_bucket: str
+    jobs_queue_url: str
     alerts_topic: str
     admin_secret_arn: str  # empty: the ledger is not compared with the bill
     bill_workspace_id: str | None
@@ -130,6 +136,7 @@ class CollectorSettings:
             tenants_table=_text(env, Env.TENANTS_TABLE),
             jobs_table=_text(env, Env.JOBS_TABLE),
             results_bucket=_text(env, Env.RESULTS_BUCKET),
+            jobs_queue_url=_text(env, Env.JOBS_QUEUE_URL),
             alerts_topic=_text(env, Env.ALERTS_TOPIC),
             admin_secret_arn=env.get(Env.ADMIN_SECRET_ARN, ""),
             bill_workspace_id=env.get(Env.BILL_WORKSPACE_ID) or None,
@@ -167,6 +174,13 @@ def _whole(env: Mapping[str, str], name: str) -> int:
     value = _text(env, name)
     if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS and int(value)):
         raise BadSetting(f"{name}={value!r}; accepted: a whole number of at least 1")
+    return int(value)
+
+
+def _percent(env: Mapping[str, str], name: str) -> int:
+    value = _text(env, name)
+    if not (value.isascii() and value.isdigit() and int(value) <= MOST_HEADROOM):
+        raise BadSetting(f"{name}={value!r}; accepted: a whole number from 0 to {MOST_HEADROOM}")
     return int(value)
 
 

@@ -12,9 +12,10 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from cost_router.adapters.aws import Aws
-from cost_router.adapters.ledger import TRIES, DynamoLedger
+from cost_router.adapters.ledger import DynamoLedger
 from cost_router.adapters.ledger_items import row
 from cost_router.adapters.system import SystemChance, SystemClock
+from cost_router.adapters.transactions import TRIES
 from cost_router.contract import Table
 from cost_router.core.budget import Pace, Period, Reservation, Scope, Standing
 from cost_router.core.errors import BudgetExhausted, PaceExceeded, StoreError

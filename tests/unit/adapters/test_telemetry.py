@@ -76,6 +76,7 @@ def test_the_metrics_emitted_are_exactly_those_of_the_contract(capsys: pytest.Ca
         telemetry.done(record(kind="job", outcome=outcome))
     telemetry.unbooked([ENTRY], StoreError("dynamodb: down"))
     telemetry.collected(Collected(Decimal(1), Decimal(2), swept=3, steps=4))
+    telemetry.stopped(402, 60.0)
     telemetry.drifted("2026-11-23", Decimal("0.5"), Decimal(0))
     _, emf = lines(capsys)
     assert set().union(*map(metrics, emf)) == contract()

@@ -12,7 +12,7 @@ from cost_router.core.batch_lane import CERTAIN
 from cost_router.core.errors import Failure, StoreError, UpstreamError
 from cost_router.core.ledger import AMBIGUOUS
 from tests.builders import run
-from tests.lane import Killed
+from tests.bulk import Killed
 from tests.unit.core.test_batch_lane import Lane, errored
 
 JOBS = 6
@@ -31,7 +31,7 @@ class Chaos:
     def __getattr__(self, name: str) -> Any:
         real = getattr(self.inner, name)
         if name in STREAMS:
-            return lambda *given: self._stream(real, *given)
+            return lambda *given, **named: self._stream(real, *given, **named)
 
         async def call(*given: Any, **named: Any) -> Any:
             self._maybe(after=False)
@@ -41,8 +41,8 @@ class Chaos:
 
         return call
 
-    async def _stream(self, real: Any, *given: Any) -> Any:
-        async for thing in real(*given):
+    async def _stream(self, real: Any, *given: Any, **named: Any) -> Any:
+        async for thing in real(*given, **named):
             self._maybe(after=False)
             yield thing
 
@@ -70,7 +70,14 @@ def chaotic(seed: int) -> tuple[Lane, list[float]]:
         results=Chaos(lane.world.results, chance, share, store_error),
         lines=Chaos(lane.rounds.settler.lines, chance, share, store_error),
     )
-    packer = dataclasses.replace(lane.rounds.packer, batches=batches, store=store, lines=settler.lines, settler=settler)
+    packer = dataclasses.replace(
+        lane.rounds.packer,
+        batches=batches,
+        store=store,
+        lines=settler.lines,
+        settler=settler,
+        chooser=dataclasses.replace(lane.rounds.packer.chooser, store=store),
+    )
     lane.rounds = dataclasses.replace(lane.rounds, store=store, packer=packer, settler=settler)
     return lane, share
 

@@ -13,9 +13,10 @@ from cost_router.core.collecting import Collector
 from cost_router.core.errors import Failure, StoreError, UpstreamError
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import cost
-from cost_router.handlers import wiring
+from cost_router.handlers import wiring, wiring_bulk
 from tests.builders import World, catalogue, failing, job, limited, message_body, model, rejected, run, tenant
-from tests.lane import USED, FakeBatches, Killed, MemoryLines
+from tests.bulk import Killed, RecordingEvents, RecordingReturns
+from tests.lane import USED, FakeBatches, MemoryLines
 from tests.unit.core.test_collecting import Policies, Post, Shelf
 
 LOST = UpstreamError(Failure.TIMEOUT, maybe_billed=True)
@@ -30,9 +31,14 @@ class Lane:
         self.batches = FakeBatches(self.world.clock)
         self.store = self.world.lines
         self.policies = Policies({name: owner.limits for name, owner in self.world.tenants.tenants.items()})
-        parts = wiring.LaneParts(
+        self.returns, self.events = RecordingReturns(), RecordingEvents()
+        parts = wiring_bulk.LaneParts(
             batches=self.batches,
             store=self.store,
+            jobs=self.world.jobs,
+            groups=self.world.groups,
+            queue=self.returns,
+            events=self.events,
             ledger=self.world.ledger,
             lines=MemoryLines(self.world.ledger),
             policies=self.policies,
@@ -41,7 +47,7 @@ class Lane:
             chance=self.world.chance,
             telemetry=self.world.telemetry,
         )
-        self.rounds = wiring.lane(self.world.settings, parts)
+        self.rounds = wiring_bulk.lane(self.world.settings, parts)
 
     def drop(self, *names: str, **router: Any) -> list[str]:
         """Jobs of the batch lane on the queue; gives the messages that stay on it."""
@@ -219,7 +225,7 @@ def test_broken_jobs_fail_at_the_door_and_limits_put_them_back() -> None:
     lane.drop("unknown", params=message_body(model="gpt-4"))
     assert lane.kinds == {"late": "errored", "unknown": "errored"}
     assert lane.results["late"]["router"]["lane"] == "batch"
-    lane.world.claude.labels.extend([limited(429, 120.0)])
+    lane.world.claude.labels.extend([limited(429, 900.0)])
     assert lane.drop("limited") == ["limited"]
     assert lane.world.telemetry.records[-1].outcome == "deferred"
     assert lane.store.waiting == []
@@ -572,7 +578,7 @@ def test_a_line_whose_body_is_gone_fails_and_the_others_go() -> None:
 
 
 def test_more_lines_than_a_batch_takes_go_into_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cost_router.core.batch_packing.MOST_LINES", 2)
+    monkeypatch.setattr("cost_router.core.batch_choosing.MOST_LINES", 2)
     lane = Lane()
     lane.drop(*"abcde")
     lane.round()

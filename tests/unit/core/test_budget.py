@@ -27,7 +27,8 @@ from cost_router.core.errors import (
     StoreError,
     UpstreamError,
 )
-from cost_router.core.jobs import LONGEST_WAIT, Deferred, Job
+from cost_router.core.job import Deferred, Job
+from cost_router.core.jobs import LONGEST_WAIT
 from cost_router.core.ledger import Entry, swept
 from cost_router.core.ports import Reply
 from cost_router.core.pricing import Usage

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from cost_router.core.errors import Failure, InvalidRequest, NotConfigured, StoreError, UpstreamError
-from cost_router.core.jobs import Deferred, Finished, Job
+from cost_router.core.job import Deferred, Finished, Job, Outcome, SetAside
 from cost_router.core.record import Record
 from tests.builders import NOW, World, failing, limited, record, rejected, run
 
@@ -21,7 +21,7 @@ def perform(
     seconds: float = 800.0,
     model: str = "auto",
     id_: str = "req_1",
-) -> tuple[Finished | Deferred, Record]:
+) -> tuple[Outcome, Record]:
     request = world.request(model=model, deadline=world.clock.monotonic() + seconds, id_=id_)
     told = record()
     return run(world.runner.run(Job("nightly", "job-1", request, receive_count, answer_by), told)), told
@@ -51,6 +51,9 @@ def test_an_answered_job_keeps_a_line_of_anthropics_batch_results_plus_router() 
         "classifier_cost_usd": "0.000044",
         "baseline_usd": "0.0006",
         "lane": "direct",
+        "request_id": "req_1",
+        "tenant": "acme",
+        "tags": {},
     }
 
 
@@ -64,14 +67,16 @@ def test_a_redelivered_done_job_calls_nothing_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("limit", [limited(429, 90.0), limited(529, 90.0)], ids=str)
-def test_a_limit_that_lasts_puts_the_job_back_and_is_no_attempt(limit: UpstreamError) -> None:
-    world = World(script=[limit] * 50)
-    for delivery in range(1, 51):
-        outcome, _ = perform(world, model="haiku", receive_count=delivery)
+def test_a_limit_that_lasts_is_waited_for_and_then_puts_the_job_back_and_is_no_attempt(limit: UpstreamError) -> None:
+    world = World(script=[limit] * 500)
+    for delivery in range(1, 21):
+        began = world.clock.seconds
+        outcome, _ = perform(world, model="haiku", receive_count=delivery, id_=f"req_{delivery}")
         assert isinstance(outcome, Deferred)
-        assert 90.0 <= outcome.seconds <= 900.0
-    assert world.attempts.counts == {}
-    assert world.results.items == {}
+        assert 5.0 <= outcome.seconds <= 900.0
+        assert world.clock.seconds - began == 680.0, "all of its time but what a call needs"
+    assert world.jobs.items["nightly/job-1"].lease.attempts == 0
+    assert (world.attempts.counts, world.results.items) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -79,8 +84,8 @@ def test_a_limit_that_lasts_puts_the_job_back_and_is_no_attempt(limit: UpstreamE
     [(1, 5.0), (2, 5.0), (3, 8.0), (9, 512.0), (10, 512.0), (11, 512.0), (1_000, 512.0)],
 )
 def test_waits_grow_with_deliveries_between_5_and_900_seconds(receive_count: int, seconds: float) -> None:
-    world = World(script=[limited(429, None)])
-    outcome, _ = perform(world, model="haiku", receive_count=receive_count, seconds=0.1)
+    world = World()
+    outcome, _ = perform(world, model="haiku", receive_count=receive_count, seconds=0.0)
     assert isinstance(outcome, Deferred)
     assert outcome.seconds == pytest.approx(min(seconds, 450.0))  # half of 900: the fraction of the tests is 0.5
 
@@ -91,7 +96,7 @@ def test_waits_never_exceed_900_seconds() -> None:
     assert outcome == Deferred(900.0)
 
 
-@pytest.mark.parametrize("failure", [failing(500), CUT, UpstreamError(Failure.CONNECTION)], ids=str)
+@pytest.mark.parametrize("failure", [failing(500), UpstreamError(Failure.CONNECTION)], ids=str)
 def test_the_fifth_server_failure_fails_the_job(failure: UpstreamError) -> None:
     world = World(script=[failure] * 99)
     outcomes = [perform(world, model="haiku")[0] for _ in range(4)]
@@ -103,12 +108,24 @@ def test_the_fifth_server_failure_fails_the_job(failure: UpstreamError) -> None:
     assert result(world)["result"]["error"]["error"]["type"] == "api_error"  # type: ignore[index]
 
 
+def test_after_a_call_that_may_have_been_paid_for_the_job_is_tried_once_more_and_no_third_time() -> None:
+    world = World(script=[CUT] * 99)
+    assert isinstance(perform(world, model="haiku")[0], Deferred)
+    assert world.jobs.items["nightly/job-1"].lease.lost == 1
+    outcome, told = perform(world, model="haiku", id_="req_2")
+    assert outcome == Finished(failed=True)
+    assert (len(world.claude.calls), told.status) == (2, 504)
+    assert [entry.flags for entry in world.ledger.entries] == [("ambiguous",), ("ambiguous",)]
+    spent = sum(entry.cost_usd for entry in world.ledger.entries)
+    assert result(world)["router"]["cost_usd"] == f"{spent:f}".rstrip("0")  # type: ignore[index]
+
+
 def test_a_job_whose_calls_never_end_is_not_paid_for_for_ever() -> None:
     world = World()
     world.claude.takes = 10_000.0
-    outcomes = [perform(world, model="opus", id_=f"req_{number}")[0] for number in range(5)]
-    assert outcomes[-1] == Finished(failed=True)
-    assert len(world.ledger.entries) == 5
+    outcomes = [perform(world, model="opus", id_=f"req_{number}")[0] for number in range(3)]
+    assert outcomes[1:] == [Finished(failed=True), Finished(failed=False)]
+    assert len(world.ledger.entries) == 2
     assert result(world)["result"]["error"]["error"]["type"] == "timeout_error"  # type: ignore[index]
 
 
@@ -132,7 +149,8 @@ def test_what_claude_rejects_fails_at_once_with_claudes_words(status: int) -> No
             "error": {"type": "invalid_request_error", "message": f"refused with {status}"},
         },
     }
-    assert found["router"] == {"label": None, "cause": "pinned", "cost_usd": "0", "lane": "direct"}
+    whose = {"request_id": "req_1", "tenant": "acme", "tags": {}}
+    assert found["router"] == {"label": None, "cause": "pinned", "cost_usd": "0", "lane": "direct", **whose}
     assert len(world.claude.calls) == 1
 
 
@@ -186,6 +204,5 @@ def test_a_message_that_is_no_job_does_not_overwrite_the_result_of_the_job_it_na
     world = World()
     perform(world)
     before = dict(world.results.items)
-    told = record()
-    outcome = run(world.runner.reject("nightly", "job-1", InvalidRequest("params: ..."), told))
-    assert (outcome, told.outcome, world.results.items) == (Finished(failed=False), "already_done", before)
+    outcome = run(world.runner.reject("nightly", "job-1", InvalidRequest("params: ..."), record()))
+    assert (outcome, world.results.items) == (SetAside("params: ..."), before)

@@ -375,13 +375,14 @@ def test_a_job_waits_for_its_tier_instead_of_falling_back() -> None:
     assert world.clock.slept == pytest.approx([30.125, 0.25, 45.5])
 
 
-def test_a_job_is_retried_once_only_after_calls_that_may_have_been_paid_for() -> None:
+def test_a_jobs_call_that_may_have_been_paid_for_is_not_repeated_here() -> None:
+    """Its lease counts such calls, across deliveries."""
     world = World(script=[CUT] * 9)
     request = world.request(model="opus", deadline=world.clock.monotonic() + 800)
     with pytest.raises(UpstreamError):
         run(world.router.answer(request, record(), QUEUED))
-    assert world.claude.answer_models == [OPUS, OPUS]
-    assert len(world.ledger.entries) == 2
+    assert world.claude.answer_models == [OPUS]
+    assert len(world.ledger.entries) == 1
 
 
 def test_limits_between_failures_do_not_use_up_the_retry() -> None:

@@ -30,11 +30,11 @@ def kinds(world: World) -> dict[str, str]:
 
 
 def test_answered_failed_and_deferred_jobs_of_one_batch() -> None:
-    world = World(script=[limited(429, 90.0), rejected(400)])
-    left = drain(world, pinned("limited"), pinned("bad"), pinned("good"), concurrency=1)
-    assert left == ["limited"]
+    world = World(script=[rejected(403, account=True), rejected(400)])
+    left = drain(world, pinned("barred"), pinned("bad"), pinned("good"), concurrency=1)
+    assert left == ["barred"]
     assert kinds(world) == {"bad": "errored", "good": "succeeded"}
-    assert list(world.queue.deferred) == ["handle-limited"]
+    assert list(world.queue.deferred) == ["handle-barred"]
     assert [told.outcome for told in world.telemetry.records] == ["deferred", "failed", "done"]
 
 
@@ -110,7 +110,7 @@ def test_a_store_that_is_down_puts_jobs_back_uncounted_and_never_sets_them_aside
 
 
 def test_a_queue_that_is_down_leaves_messages_to_their_visibility_timeout() -> None:
-    world = World(script=[limited(429, 90.0)])
+    world = World(script=[rejected(403, account=True)])
     world.queue.down = True
     assert drain(world, pinned("a")) == ["a"]
     assert world.telemetry.records[0].outcome == "deferred"
@@ -135,13 +135,28 @@ def test_a_tenant_that_cannot_be_read_leaves_its_jobs_queued() -> None:
     assert world.telemetry.defects == []
 
 
-@pytest.mark.parametrize(("seconds", "answered"), [(30.0, False), (149.9, False), (150.1, True)])
-def test_no_job_is_begun_that_would_be_paid_for_and_cut_off(seconds: float, answered: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("takes", "begun"), [(749.0, 2), (751.0, 1)])
+def test_no_job_is_begun_that_would_be_paid_for_and_cut_off(takes: float, begun: int) -> None:
     """Two minutes for the call, and thirty seconds for booking and delivering, or another invocation's turn."""
     world = World()
-    assert drain(world, pinned("a"), seconds=seconds) == ([] if answered else ["a"])
-    assert len(world.claude.calls) == answered
+    world.claude.takes = takes
+    assert drain(world, pinned("a"), pinned("b"), concurrency=1) == ["b"]
+    assert len(world.claude.calls) == begun
     assert world.attempts.counts == {}
+
+
+@pytest.mark.parametrize(("takes", "begun"), [(22.0, 2), (23.0, 1)])
+def test_a_short_invocation_begins_calls_until_a_quarter_of_its_time_is_left(takes: float, begun: int) -> None:
+    world = World()
+    world.claude.takes = takes
+    drain(world, pinned("a"), pinned("b"), concurrency=1, seconds=60.0)
+    assert len(world.claude.calls) == begun
+
+
+def test_messages_are_shown_again_soon_after_this_functions_end() -> None:
+    world = World()
+    drain(world, pinned("a"), pinned("b"), seconds=900.0)
+    assert world.queue.claimed == {"handle-a": 915.0, "handle-b": 915.0}
 
 
 def test_a_result_that_cannot_be_kept_is_tried_again_without_paying_again() -> None:
@@ -152,13 +167,17 @@ def test_a_result_that_cannot_be_kept_is_tried_again_without_paying_again() -> N
     assert "ungrouped/a" in world.results.items
 
 
-def test_a_job_whose_result_can_never_be_kept_is_set_aside_and_not_paid_for_for_ever() -> None:
+def test_a_job_whose_result_can_not_be_kept_is_not_paid_for_a_third_time_and_told_so_in_the_end() -> None:
     world = World()
     world.results.failing_puts = 1_000
-    for stays in (["a"], ["a"], []):
-        assert drain(world, pinned("a")) == stays
-    assert len(world.claude.calls) == 3
-    assert [reason for _, reason in world.queue.aside] == ["NotDelivered after 3 attempts"]
+    for _ in range(4):
+        assert drain(world, pinned("a")) == ["a"]
+        world.clock.advance(60)
+    assert (len(world.claude.calls), world.queue.aside) == (2, [])
+    world.results.failing_puts = 0
+    assert drain(world, pinned("a")) == []
+    assert "may have been paid for" in world.results.items["ungrouped/a"]["result"]["error"]["error"]["message"]
+    assert len(world.claude.calls) == 2
 
 
 def test_a_job_is_answered_once_however_often_it_is_delivered() -> None:
@@ -188,7 +207,7 @@ def test_a_server_failure_counts_once_per_delivery() -> None:
     world = World(script=[failing(500)] * 99)
     for _ in range(4):
         assert drain(world, pinned("a")) == ["a"]
-    assert world.attempts.counts == {"ungrouped/a": 4}
+    assert world.jobs.items["ungrouped/a"].lease.attempts == 4
     assert drain(world, pinned("a")) == []
     assert kinds(world) == {"a": "errored"}
 

@@ -1,0 +1,134 @@
+"""Groups in DynamoDB: an item for each, its counts in parts, and the event bus that tells when one is finished."""
+
+import datetime as dt
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from cost_router.adapters import jobs_table as table
+from cost_router.adapters.aws import Aws
+from cost_router.adapters.jobs_table import ANNOUNCED, GROUPS, STATE, Item, JobsTable, group_key
+from cost_router.contract import GROUP_EVENT, GROUP_EVENT_SOURCE, Table
+from cost_router.core.errors import StoreError
+from cost_router.core.groups import SHARDS, Group, GroupState, Tally
+from cost_router.core.pricing import dollars
+
+REMEMBERED: Final = dt.timedelta(seconds=10)  # by a process: what a change by an operator takes to be in force
+BY_JOB: Final = "router"  # who announced, when a job itself did
+
+
+@dataclass(slots=True)
+class DynamoGroups:
+    """`Groups` in the jobs table."""
+
+    table: JobsTable
+    _seen: dict[str, tuple[GroupState, dt.datetime]] = field(default_factory=dict)
+
+    async def look(self, name: str, tenant: str, size: int | None, now: dt.datetime) -> GroupState:
+        """What is to be done with a job of the group; makes the group, and keeps it open."""
+        state, seen = self._seen.get(name, (GroupState.RUNNING, None))
+        if seen and now - seen < REMEMBERED:
+            return state
+        item = await self.table.update(
+            group_key(name),
+            "SET #batch = :groups, #since = if_not_exists(#since, :since), #tenant = if_not_exists(#tenant, :tenant), "
+            "#seen = :now, #state = if_not_exists(#state, :running) REMOVE #ttl",
+            groups=GROUPS,
+            since=f"{now.isoformat()}#{name}",
+            tenant=tenant,
+            now=now.isoformat(),
+            running=GroupState.RUNNING,
+        )
+        if size is not None:
+            await self.table.announce(name, BY_JOB, size)
+        state = GroupState((item or {})[STATE]["S"])
+        self._seen[name] = (state, now)
+        return state
+
+    async def open(self) -> list[Group]:
+        """All groups that are not closed, the oldest first."""
+        return [group_in(item) async for item in self.table.indexed(GROUPS)]
+
+    async def tally(self, name: str) -> Tally:
+        """How far a group is."""
+        return tally_of(await self.table.items(count_keys(name)))
+
+    async def told(self, group: Group, ended: int) -> None:
+        """The group was told to be finished when so many of its jobs had ended."""
+        await self.table.update(group_key(group.name), "SET #told = :ended", ended=ended)
+
+    async def close(self, group: Group, now: dt.datetime) -> None:
+        """Nothing is left to do for a group, unless a job of it has come meanwhile."""
+        await self.table.update(
+            group_key(group.name),
+            "SET #ttl = :ttl REMOVE #batch, #since",
+            "#seen = :seen",
+            ttl=table.expiry(now, table.COUNTS_KEPT_FOR),
+            seen=group.seen_at.isoformat(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BusEvents:
+    """`GroupEvents` on the account's default event bus."""
+
+    aws: Aws
+    bucket: str
+    stage: str
+
+    async def finished(self, group: Group, tally: Tally, now: dt.datetime) -> None:
+        """All jobs of the group have ended. Raises `StoreError`."""
+        detail = {
+            "stage": self.stage,
+            "group": group.name,
+            "tenant": group.tenant,
+            "state": group.state.value,
+            "jobs": tally.ended,
+            "done": tally.done,
+            "failed": tally.failed,
+            "canceled": tally.canceled,
+            "cost_usd": dollars(tally.cost_usd),
+            "baseline_usd": dollars(tally.baseline_usd),
+            "saved_usd": dollars(tally.baseline_usd - tally.cost_usd),
+            "results": f"s3://{self.bucket}/results/{group.name}/",
+        }
+        event = {"Source": GROUP_EVENT_SOURCE, "DetailType": GROUP_EVENT, "Detail": json.dumps(detail), "Time": now}
+        reply = await self.aws.call("events", "put_events", Entries=[event])
+        if reply["FailedEntryCount"]:
+            raise StoreError(f"events.put_events: {reply['Entries'][0].get('ErrorCode')}")
+
+
+def group_in(item: Item) -> Group:
+    """The group of an item."""
+    announced = [int(text.rpartition(":")[2]) for text in item.get(ANNOUNCED, {}).get("SS", ())]
+    return Group(
+        name=item[Table.JOBS_KEY]["S"].removeprefix(group_key("")),
+        tenant=item["tenant"]["S"],
+        state=GroupState(item[STATE]["S"]),
+        since=dt.datetime.fromisoformat(item[Table.JOBS_SINCE]["S"].partition("#")[0]),
+        seen_at=dt.datetime.fromisoformat(item["seen_at"]["S"]),
+        expected=sum(announced) if announced else None,
+        told=int(item["told"]["N"]) if "told" in item else None,
+    )
+
+
+def count_keys(name: str) -> list[str]:
+    """The items that hold a group's counts."""
+    return [f"{group_key(name)}#{shard}" for shard in range(SHARDS)]
+
+
+def tally_of(items: list[Item]) -> Tally:
+    """The sum of a group's counts."""
+
+    def total(name: str) -> Decimal:
+        return sum((table.number(item, name) for item in items), Decimal(0))
+
+    return Tally(
+        started=int(total("started")),
+        done=int(total("done")),
+        failed=int(total("failed")),
+        canceled=int(total("canceled")),
+        cost_usd=total("cost_usd"),
+        baseline_usd=total("baseline_usd"),
+    )

@@ -1,0 +1,92 @@
+"""A job, what can become of it on the way, and the line that it is in the batch lane."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cost_router.core.batch_lane import ENOUGH_TIME, Line
+from cost_router.core.job_ports import Lease
+from cost_router.core.job_results import DIRECT
+from cost_router.core.pricing import BATCH
+from cost_router.core.request import Request
+from cost_router.core.router import Route
+
+LANES: Final = (DIRECT, BATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request dropped on the queue. message: as it was dropped, with its params; lane: the one that it runs in."""
+
+    group: str
+    custom_id: str
+    request: Request
+    receive_count: int
+    answer_by: dt.datetime | None = None
+    lane: str = DIRECT
+    fingerprint: str = ""
+    message: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    group_size: int | None = None  # how many jobs its group has, where it says so
+    kept: bool = False  # whether it comes back from being held
+
+    @property
+    def id(self) -> str:
+        """`GROUP/CUSTOM_ID`."""
+        return f"{self.group}/{self.custom_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The job goes back on the queue for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nothing is left for the queue to do; `failed` when the job has a result that is an error."""
+
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """The message cannot be worked on, and no result may say so: it belongs on the dead-letter queue."""
+
+    reason: str
+
+
+Outcome = Finished | Deferred | SetAside
+
+
+def lane_for(lane: str | None, answer_by: dt.datetime | None, now: dt.datetime) -> str:
+    """The lane of a job that names one, or a deadline, or neither: half price when there is time enough."""
+    if lane is not None:
+        return lane
+    return BATCH if answer_by is not None and answer_by - now >= ENOUGH_TIME else DIRECT
+
+
+def line_of(job: Job, lease: Lease, route: Route, at: dt.datetime) -> Line:
+    """The line of a job that was labelled and decided."""
+    request, choice = job.request, route.choice
+    return Line(
+        request_id=request.id,
+        group=job.group,
+        custom_id=job.custom_id,
+        tenant=request.tenant.name,
+        tags=request.tags,
+        session=request.hints.session,
+        label=route.label,
+        cause=choice.cause,
+        model=choice.model.id,
+        asked=request.model,
+        most_prompt_tokens=request.ask.most_tokens(request.body_bytes, choice.model.context_window),
+        max_tokens=request.max_tokens,
+        body_bytes=request.body_bytes,
+        classifier_cost_usd=route.bill.classifier_cost_usd,
+        spent_usd=lease.spent_usd,
+        parked_at=at,
+        answer_by=job.answer_by,
+        terms=request.ask.terms,
+    )
