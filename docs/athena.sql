@@ -8,6 +8,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS claude_ledger (
   request_id string,
   upstream_request_id string,
   reservation string,
+  job string,
   tenant string,
   tags map<string, string>,
   label string,

@@ -60,7 +60,7 @@ def totals(entries: Iterable[Row]) -> Figures:
 
 
 def rows(entries: Iterable[Row], by: str) -> dict[str, Figures]:
-    """Figures by `model`, `tier`, `label`, `tenant` or `tag:NAME`, dearest first; raises `BadReport`."""
+    """Figures by `model`, `tier`, `label`, `tenant`, `group` or `tag:NAME`, dearest first; raises `BadReport`."""
     try:
         return summed(entries, check_by(by)).rows()
     except InvalidRequest as error:

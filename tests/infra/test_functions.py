@@ -312,8 +312,8 @@ def test_provider_aws_has_no_secret_and_may_call_one_workspace(signed: Template)
         assert statement["Resource"]["Fn::Join"][1][-1] == ":workspace/wrkspc_01ABC"
     (batches,) = [found for found in signed.statements("Collector") if "anthropic" in json.dumps(found)]
     assert batches["Action"] == [
+        "aws-external-anthropic:CancelBatchInference",
         "aws-external-anthropic:CreateBatchInference",
         "aws-external-anthropic:GetBatchInference",
         "aws-external-anthropic:ListBatchInferences",
-        "aws-external-anthropic:CancelBatchInference",
     ]

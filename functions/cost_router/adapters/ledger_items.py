@@ -99,6 +99,7 @@ def row(entry: Entry) -> dict[str, Any]:
         "cost_usd": entry.cost_usd,
         "baseline_usd": entry.baseline_usd,
         "reservation": entry.reservation,
+        "job": entry.job,
         "flags": list(entry.flags),
     }
 
@@ -139,6 +140,7 @@ def entry_in(attributes: Mapping[str, Any]) -> Entry:
         flags=tuple(attributes["flags"]),
         asked=attributes.get("asked", ""),
         reservation=attributes.get("reservation"),
+        job=attributes.get("job"),
     )
 
 

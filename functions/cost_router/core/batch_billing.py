@@ -89,6 +89,7 @@ class LineBilling:
             processing=BATCH,
             asked=line.asked,
             reservation=line.entry_id,
+            job=line.job,
         )
         return dataclasses.replace(entry, **known)
 

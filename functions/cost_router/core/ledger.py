@@ -46,6 +46,7 @@ class Entry:
     flags: tuple[str, ...] = ()
     asked: str = ""  # the model or tier that the caller named; `auto` when none
     reservation: str | None = None  # id of the money that was put aside for the call
+    job: str | None = None  # "GROUP/CUSTOM_ID" of the job that it was made for
 
     @property
     def scopes(self) -> tuple[str, str]:

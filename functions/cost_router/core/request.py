@@ -57,6 +57,7 @@ class Request:
     deadline: float  # on the monotonic clock, seconds; of an answer that is streamed: when its content must have begun
     stream_deadline: float = 0.0  # the same clock: when an answer that is streamed must have ended
     processing: str = REALTIME  # how its answer will be asked for: `realtime` or `batch`
+    job: str | None = None  # "GROUP/CUSTOM_ID", when it is one
 
     @property
     def streamed(self) -> bool:

@@ -1,4 +1,4 @@
-"""What entries of the ledger come to, by model, tier, label, tenant or tag.
+"""What entries of the ledger come to, by model, tier, label, tenant, group or tag.
 
 A request's classifier and failed calls count for the model, tier and label that answered it, so that savings are net of
 what routing itself cost.
@@ -15,7 +15,8 @@ from cost_router.core.ledger import AMBIGUOUS, ANSWER, CLASSIFIER
 from cost_router.core.ports import Row
 from cost_router.core.pricing import dollars
 
-BY: Final = ("model", "tier", "label", "tenant")
+BY: Final = ("model", "tier", "label", "tenant", "group")
+GROUP: Final = "group"  # of jobs
 TAG: Final = "tag:"
 NONE: Final = "(none)"
 ACCEPTED: Final = f"{', '.join(BY)}, {TAG}NAME"
@@ -115,4 +116,6 @@ def summed(entries: Iterable[Row], by: str) -> Spend:
 def _key(entry: Row, by: str) -> str:
     if by.startswith(TAG):
         return str(entry["tags"].get(by.removeprefix(TAG), NONE))
+    if by == GROUP:
+        return str(entry.get("job") or NONE).partition("/")[0]
     return str(entry.get(by) or NONE)

@@ -96,5 +96,6 @@ def entry_of(call: Call, trip: Trip, at: dt.datetime, cost_usd: Decimal, **known
         baseline_usd=Decimal(0),
         asked=request.model,
         reservation=held[-1].id if held else None,
+        job=request.job,
     )
     return dataclasses.replace(entry, **known)

@@ -108,6 +108,7 @@ class Intake:
             headers={},
             deadline=deadline,
             processing=BATCH if lane == BATCH else REALTIME,
+            job=f"{body.group}/{body.custom_id}",
         )
 
     def _job(self, body: JobBody, request: Request, message: Mapping[str, Any]) -> Job:
