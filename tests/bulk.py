@@ -80,8 +80,9 @@ class MemoryJobs:
         if item.lease.until > now:
             return Occupied(Why.BUSY, item.lease.until)
         lost = item.lease.lost + (item.state is JobState.CALLING)
+        attempts = item.lease.attempts + (item.state is JobState.LEASED)
         item.state = JobState.LEASED
-        item.lease = dataclasses.replace(item.lease, owner=owner, until=times[1], lost=lost)
+        item.lease = dataclasses.replace(item.lease, owner=owner, until=times[1], lost=lost, attempts=attempts)
         return item.lease
 
     async def kept(self, group: str, custom_id: str) -> Kept | None:
@@ -102,7 +103,7 @@ class MemoryJobs:
         self._begin("put_back")
         item = self.items[lease.job]
         if item.lease == lease:
-            item.state = JobState.LEASED
+            item.state = JobState.QUEUED
             item.lease = dataclasses.replace(
                 lease,
                 until=now,

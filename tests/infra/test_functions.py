@@ -155,7 +155,10 @@ def test_no_action_has_a_wildcard_and_resources_only_for_objects_under_a_prefix(
             for statement in template.statements(start):
                 assert "*" not in json.dumps(statement["Action"]), statement
         assert not [found for found in template.statements("Router") if "*" in json.dumps(found["Resource"])]
-        prefixes = {"Batch": ["/batches/*", "/jobs/*", "/results/*"], "Collector": ["/batches/*", "/ledger/*", "/results/*"]}
+        prefixes = {
+            "Batch": ["/batches/*", "/jobs/*", "/results/*"],
+            "Collector": ["/batches/*", "/ledger/*", "/results/*"],
+        }
         for start, objects in prefixes.items():
             wild = [found for found in template.statements(start) if "*" in json.dumps(found["Resource"])]
             assert sorted({path for found in wild for path in _paths(found)}) == objects

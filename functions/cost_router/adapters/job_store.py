@@ -18,7 +18,7 @@ from cost_router.core.groups import End
 from cost_router.core.job_ports import BROKEN, HeldJob, JobState, Kept, Lease, Occupied, Spent, Why
 
 ENDED = frozenset(End)
-WORKED_ON = frozenset({JobState.LEASED, JobState.CALLING})
+FREE = frozenset({JobState.LEASED, JobState.CALLING, JobState.QUEUED})  # once the lease has ended
 Times = tuple[dt.datetime, dt.datetime]
 
 
@@ -88,11 +88,11 @@ class DynamoJobs:
         """End the lease of a job that stays on the queue, and set its counts."""
         await self.table.update(
             lease.job,
-            "SET #state = :leased, #lease = :now, #attempts = :attempts, #lost = :lost, #spent = :spent, "
+            "SET #state = :queued, #lease = :now, #attempts = :attempts, #lost = :lost, #spent = :spent, "
             "#baseline = :baseline, #ttl = :ttl",
             "#owner = :owner AND #lease = :until",
             **_of(lease),
-            leased=JobState.LEASED,
+            queued=JobState.QUEUED,
             now=now.isoformat(),
             attempts=attempts,
             lost=lost,
@@ -162,20 +162,21 @@ class DynamoJobs:
         await self.messages.forget(job.id)
 
     async def _take_over(self, group: str, custom_id: str, item: Item, owner: str, times: Times) -> Lease | Occupied:
-        """Lease a job whose lease has ended; one that ended in a call may have lost a payment."""
+        """Lease a job whose lease has ended; one that ended with its worker counts."""
         state = _state(item)
-        if state not in WORKED_ON:
+        if state not in FREE:
             return Occupied(Why.WAITING if state in {JobState.PARKED, JobState.HELD} else Why.ENDED)
         ends = dt.datetime.fromisoformat(text(item, LEASE))
         if ends > times[0]:
             return Occupied(Why.BUSY, ends)
-        lost = ", #lost = if_not_exists(#lost, :none) + :one" if state is JobState.CALLING else ""
+        died = {JobState.CALLING: "#lost", JobState.LEASED: "#attempts"}.get(state)
+        counted = f", {died} = if_not_exists({died}, :none) + :one" if died else ""
         found = await self.table.update(
             f"{group}/{custom_id}",
-            f"SET #state = :leased, #owner = :owner, #lease = :until, #ttl = :ttl{lost}",
+            f"SET #state = :leased, #owner = :owner, #lease = :until, #ttl = :ttl{counted}",
             "#owner = :was AND #lease = :ended AND #state = :state",
             **_leased(owner, times),
-            **({"none": 0, "one": 1} if lost else {}),
+            **({"none": 0, "one": 1} if died else {}),
             was=text(item, "owner"),
             ended=text(item, LEASE),
             state=state,

@@ -145,7 +145,8 @@ class Caller:
         at = self.clock.now()
         bound = call.bound(at.date())
         await self.put_aside(bound, call, trip, at)
-        await trip.begin()
+        if call.purpose == ledger.ANSWER:
+            await trip.begin()
         return at, bound
 
     @contextlib.contextmanager

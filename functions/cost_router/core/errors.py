@@ -13,7 +13,7 @@ RouterError
 │       ├── CapExceeded  it is above the request's own cap
 │       └── PaceExceeded the session makes more requests than its pace allows
 ├── DeadlinePassed       the request's own deadline would be missed
-├── PaidTwice            a job's calls were lost twice on the way: it is not paid for a third time
+├── GaveUp               a job's calls, or its workers, were lost too often: it is not tried again
 └── UpstreamError        Claude answered with an error, or did not answer
 
 LeaseLost                somebody else works on the job by now
@@ -113,14 +113,8 @@ class DeadlinePassed(RouterError):
         self.retry_after = retry_after
 
 
-class PaidTwice(RouterError):
-    """A job's calls were lost twice, each of them perhaps paid for; it is not tried again."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "two calls for this job were lost on the way, and each may have been paid for; "
-            "it is not tried a third time; accepted: the same params under a new custom_id"
-        )
+class GaveUp(RouterError):
+    """A job's calls, or its workers, were lost too often; it is not tried again."""
 
 
 class LeaseLost(Exception):

@@ -2,8 +2,9 @@
 
 A job's states, each written before what it announces:
 
-    leased    a worker has the job until the lease ends; nothing was called
-    calling   its first call is about to be made: from a lease that ended here a payment may be lost
+    leased    a worker has the job until the lease ends; nothing but its label was asked for
+    calling   it is about to be answered: from a lease that ended here a payment may be lost
+    queued    it was put back: nobody has it
     parked    labelled, waits for or is in a Message Batch (`core/batch_lane.py`)
     held      waits in the table for its paused group, or for the queue's turn
     done, failed, canceled   it has a result
@@ -26,6 +27,7 @@ class JobState(enum.StrEnum):
 
     LEASED = "leased"
     CALLING = "calling"
+    QUEUED = "queued"
     PARKED = "parked"
     HELD = "held"
     DONE = End.DONE.value
@@ -41,7 +43,7 @@ class Lease:
     custom_id: str
     owner: str  # request id
     until: dt.datetime
-    attempts: int = 0  # earlier failures that were not paid for
+    attempts: int = 0  # earlier failures that were not paid for, and workers that died before they called
     lost: int = 0  # earlier calls that may have been paid for without an answer
     spent_usd: Decimal = Decimal(0)  # booked for the job by earlier owners that put it back
     baseline_usd: Decimal = Decimal(0)
@@ -101,7 +103,7 @@ class JobStore(Protocol):
     ) -> Lease | Occupied:
         """Lease a job from the first of two times until the second; its first lease counts it as started.
 
-        A lease that ended in `calling` counts as lost.
+        A lease that ended while its worker should have had the job counts: as lost in `calling`, else as an attempt.
         """
 
     async def retake(
@@ -113,10 +115,10 @@ class JobStore(Protocol):
         """The message of a job that is, or was, held; None when there is none."""
 
     async def calling(self, lease: Lease) -> bool:
-        """Note that its first call is about to be made; false when somebody else has the job."""
+        """Note that it is about to be answered; false when somebody else has the job."""
 
     async def put_back(self, lease: Lease, now: dt.datetime, *, attempts: int, lost: int, spent: "Spent") -> None:
-        """End the lease of a job that stays on the queue, and add to its counts."""
+        """End the lease of a job that stays on the queue, and set its counts."""
 
     async def hold(self, lease: Lease, tenant: str, message: Mapping[str, Any], now: dt.datetime) -> None:
         """Keep a job in the table, away from the queue."""

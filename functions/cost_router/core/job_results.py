@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from cost_router.core.errors import DeadlinePassed, PaidTwice, RouterError, UpstreamError, anthropic_shape
+from cost_router.core.errors import DeadlinePassed, GaveUp, RouterError, UpstreamError, anthropic_shape
 from cost_router.core.groups import End
 from cost_router.core.job_ports import Lease, Spent
 from cost_router.core.pricing import dollars
@@ -73,7 +73,7 @@ def status_of(error: RouterError) -> int:
     """The status for the log and for the count of errors: whose fault it was."""
     if isinstance(error, UpstreamError):
         return error.status or UNANSWERED
-    return UNANSWERED if isinstance(error, DeadlinePassed | PaidTwice) else REFUSED
+    return UNANSWERED if isinstance(error, DeadlinePassed | GaveUp) else REFUSED
 
 
 def _unanswered(lease: Lease, result: Mapping[str, Any], record: Record) -> dict[str, Any]:

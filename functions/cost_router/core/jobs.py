@@ -19,12 +19,12 @@ from cost_router.core.errors import (
     BudgetExhausted,
     DeadlinePassed,
     Failure,
+    GaveUp,
     InvalidRequest,
     LeaseLost,
     NotConfigured,
     NotDelivered,
     PaceExceeded,
-    PaidTwice,
     RouterError,
     StoreError,
     UpstreamError,
@@ -45,6 +45,11 @@ SHORTEST_WAIT: Final = 5.0
 COPY_WAIT: Final = 30.0  # of a message whose job somebody works on: most likely it is done by then
 LEASE_MARGIN: Final = dt.timedelta(seconds=25)  # after a job's deadline, for booking; then its function is dead
 REJECTING: Final = dt.timedelta(seconds=30)  # for a message that is no job
+PAID_TWICE: Final = (
+    "two calls for this job were lost on the way, and each may have been paid for; it is not tried a third time; "
+    "accepted: the same params under a new custom_id"
+)
+DIED: Final = f"the function ended {ATTEMPTS} times while it worked on this job, before it could be answered"
 OTHER_BODY: Final = "its name belongs to a job with another body; accepted: a custom_id of its own"
 
 
@@ -117,8 +122,9 @@ class JobRunner:
     async def _uncalled(self, job: Job, lease: Lease, state: GroupState, record: Record) -> Outcome | None:
         """What becomes of a job for which nothing is to be called; None of any other."""
         now = self.clock.now()
-        if lease.lost >= MOST_LOST:
-            return await self._fail(lease, PaidTwice(), record)
+        for reason, too_often in ((PAID_TWICE, lease.lost >= MOST_LOST), (DIED, lease.attempts >= ATTEMPTS)):
+            if too_often:
+                return await self._fail(lease, GaveUp(reason), record)
         if state is GroupState.CANCELED:
             return await self._cancel(lease, record)
         if job.answer_by and job.answer_by <= now:
@@ -155,7 +161,7 @@ class JobRunner:
 
     async def _park(self, job: Job, lease: Lease, record: Record, patience: Patience) -> Outcome:
         """Label the job, choose its model, and leave the rest to the collector."""
-        route = await self.router.route(job.request, record, patience, self._calling(lease))
+        route = await self.router.route(job.request, record, patience)
         now = self.clock.now()
         await self.lines.park(line_of(job, lease, route, now), lease, job.message, now)
         record.outcome = "parked"

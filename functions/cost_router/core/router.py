@@ -56,7 +56,7 @@ class Route:
 class Steps:
     """What has to happen on the way of an answer that must not be paid for twice.
 
-    calling: before the first call, the classifier's too. deliver: between the answer and its booking, so that one that
+    calling: before the first call that may answer it. deliver: between the answer and its booking, so that one that
     is booked is never lost; what either raises ends the request.
     """
 
@@ -84,7 +84,7 @@ class Router:
     ) -> Answer:
         """Claude's answer from the right tier. Raises the errors of `core/errors.py`; whatever was paid is booked."""
         trip = self.decider.trip(request, record)
-        trip.before_calls = steps.calling
+        trip.before_answer = steps.calling
         try:
             decision, label = await self.decider.decide(trip, patience)
             choice, reply = await self._serve(self.caller.call, decision, label, trip, patience)
@@ -112,19 +112,9 @@ class Router:
         record.fallback = choice.cause.startswith("fallback:")
         return StreamedAnswer(live, trip, self._settle)
 
-    async def route(
-        self,
-        request: Request,
-        record: Record,
-        patience: Patience = INTERACTIVE,
-        calling: Callable[[], Awaitable[None]] | None = None,
-    ) -> Route:
-        """The decision for a request without the answer call; a classifier call it takes is paid and booked.
-
-        calling: see `Steps`.
-        """
+    async def route(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Route:
+        """The decision for a request without the answer call; a classifier call it takes is paid and booked."""
         trip = self.decider.trip(request, record)
-        trip.before_calls = calling
         try:
             decision, label = await self.decider.decide(trip, patience, ahead=False)
         finally:

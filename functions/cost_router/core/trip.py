@@ -61,11 +61,11 @@ class Trip:
     trail: Trail = field(default_factory=Trail)
     reservations: list[Reservation] = field(default_factory=list)
     pending: list[asyncio.Task[None]] = field(default_factory=list)  # writes that nobody has to wait for before the end
-    before_calls: Callable[[], Awaitable[None]] | None = None  # awaited once, before the first call
+    before_answer: Callable[[], Awaitable[None]] | None = None  # awaited once, before the first call for the answer
 
     async def begin(self) -> None:
-        """Do what has to be done before the first call, once."""
-        before, self.before_calls = self.before_calls, None
+        """Do what has to be done before the first call for the answer, once."""
+        before, self.before_answer = self.before_answer, None
         if before:
             await before()
 

@@ -19,6 +19,7 @@ class Billed:
     fault: str | None  # kind of the fault that hit the answer
     api_key_id: str | None = None
     batch: tuple[str, str] | None = None  # id of the Message Batch and custom id of its line
+    user_id: str | None = None  # `metadata.user_id` of the request: whom its sender made it for
 
     def row(self) -> dict[str, Any]:
         """The call as `GET /_meter` shows it."""
@@ -33,6 +34,7 @@ class Billed:
             "label": self.label,
             "fault": self.fault,
             "api_key_id": self.api_key_id,
+            "user_id": self.user_id,
         }
         return row | dict(zip(("batch_id", "custom_id"), self.batch or (), strict=False))
 

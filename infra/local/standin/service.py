@@ -84,7 +84,9 @@ class StandIn:
         if fault:
             fault.use()
         kind = fault.kind if fault else None
-        self.meter.bill(Billed(request_id, model.id, usage, purpose, stream, now, label, kind, api_key_id))
+        self.meter.bill(
+            Billed(request_id, model.id, usage, purpose, stream, now, label, kind, api_key_id, user_id=_user_id(body))
+        )
         return Outcome(
             delay,
             kind,
@@ -123,6 +125,7 @@ class StandIn:
                 fault=None,
                 api_key_id=api_key_id,
                 batch=batch,
+                user_id=_user_id(body),
             )
         )
         return message
@@ -148,3 +151,8 @@ class StandIn:
 
 def _stream_error(fault: Fault | None) -> ApiError | None:
     return fault.error() if fault and fault.kind else None
+
+
+def _user_id(body: dict[str, Any]) -> str | None:
+    found: str | None = (body.get("metadata") or {}).get("user_id")
+    return found
