@@ -15,6 +15,8 @@ from cost_router.core.job_ports import BROKEN, HeldJob, JobState, Kept, Lease, O
 
 Times = tuple[dt.datetime, dt.datetime]
 ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELED)
+LEASED = (JobState.LEASED, JobState.CALLING)
+FREE = (*LEASED, JobState.QUEUED)  # once the lease has ended
 
 
 class Killed(BaseException):
@@ -66,7 +68,9 @@ class MemoryJobs:
 
     async def retake(self, group: str, custom_id: str, owner: str, times: Times) -> Lease | Occupied:
         self._begin("retake")
-        item = self.items[f"{group}/{custom_id}"]
+        item = self.items.get(f"{group}/{custom_id}")
+        if item is None:
+            return Occupied(Why.ENDED)
         if item.state is not JobState.HELD:
             return self._take_over(item, owner, times, times[0])
         item.state, item.lease = JobState.LEASED, dataclasses.replace(item.lease, owner=owner, until=times[1])
@@ -92,17 +96,16 @@ class MemoryJobs:
         return Kept(message, item.lane) if item and message else None
 
     async def calling(self, lease: Lease) -> bool:
-        item = self.items[lease.job]
-        if item.lease != lease:
+        if not self.has(lease):
             return False
-        item.state = JobState.CALLING
+        self.items[lease.job].state = JobState.CALLING
         self._begin("calling")
         return True
 
     async def put_back(self, lease: Lease, now: dt.datetime, *, attempts: int, lost: int, spent: Spent) -> None:
         self._begin("put_back")
         item = self.items[lease.job]
-        if item.lease == lease:
+        if self.has(lease):
             item.state = JobState.QUEUED
             item.lease = dataclasses.replace(
                 lease,
@@ -118,13 +121,14 @@ class MemoryJobs:
         self._begin("hold")
         self.messages[lease.owner] = json.dumps(message).encode()
         item = self.items[lease.job]
-        item.state, item.kept, item.tenant, item.on_queue = JobState.HELD, lease.owner, tenant, False
+        if self.has(lease):
+            item.state, item.kept, item.tenant, item.on_queue = JobState.HELD, lease.owner, tenant, False
 
     async def end(self, lease: Lease, end: End, spent: Spent, now: dt.datetime) -> None:
         assert now.tzinfo
         self._begin("end")
         item = self.items[lease.job]
-        if item.state not in ENDED and item.lease.owner == lease.owner:
+        if item.state in FREE and item.lease.owner == lease.owner:
             self.finish(lease.group, lease.custom_id, end, spent)
 
     async def held(self, group: str) -> AsyncIterator[HeldJob]:
@@ -136,13 +140,23 @@ class MemoryJobs:
 
     async def released(self, job: HeldJob) -> None:
         self._begin("released")
-        self.items[job.job].on_queue = True
+        if self._still(job):
+            self.items[job.job].on_queue = True
 
     async def end_held(self, job: HeldJob, now: dt.datetime) -> None:
         assert now.tzinfo
         self._begin("end_held")
-        if self.items[job.job].state is JobState.HELD:
+        if self._still(job):
             self.finish(job.group, job.custom_id, End.CANCELED, Spent())
+
+    def has(self, lease: Lease) -> bool:
+        """Whether a lease still holds: a job that was put back, parked or held has none, nor one that has ended."""
+        item = self.items[lease.job]
+        return item.state in LEASED and item.lease == lease
+
+    def _still(self, job: HeldJob) -> bool:
+        item = self.items[job.job]
+        return item.state is JobState.HELD and item.kept == job.id
 
     def finish(self, group: str, custom_id: str, end: End, spent: Spent) -> None:
         """A job has ended, for whatever reason."""

@@ -41,9 +41,8 @@ class MemoryBatchStore:
     async def park(self, line: Line, lease: Lease, message: Mapping[str, Any], now: dt.datetime) -> None:
         assert now.tzinfo
         self._begin("park")
-        item = self.jobs.items[line.job]
-        if item.lease == lease:
-            item.state = JobState.PARKED
+        if self.jobs.has(lease):
+            self.jobs.items[line.job].state = JobState.PARKED
             self.lines[line.job] = (waiting(line), line)
             self.bodies[line.request_id] = json.dumps(message).encode()
 

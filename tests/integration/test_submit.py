@@ -353,6 +353,20 @@ def test_a_group_runs_through_the_deployed_functions_and_comes_back_in_one_file(
     assert len(meter.calls("answer")) == 21
 
 
+def test_a_job_whose_message_was_broken_runs_when_it_is_submitted_mended(
+    folder: Path, stack: LocalStack, meter: Meter, unique: Unique, group: str
+) -> None:
+    bulk = Bulk(stack, stack.target, f"mended-{group}", folder)
+    broken = job("fixme", group=bulk.group, tenant="demo") | {"params": {"max_tokens": -1, "messages": []}}
+    stack.emulator.client("sqs").send_message(QueueUrl=stack.target.queue_url, MessageBody=json.dumps(broken))
+    poll(lambda: bulk.item(f"{bulk.group}/fixme").get("state") == {"S": "failed"}, "failed job")
+    assert bulk.submit(job("fixme", unique("[[label:simple]] Hi")))["sent"] == 1
+    poll(lambda: (found := bulk.results())["done"] == 1 and found["failed"] == 0, "mended job", seconds=20)
+    bulk.results("--out", "all.jsonl")
+    [row] = (folder / "all.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(row)["result"]["type"] == "succeeded"
+
+
 def test_a_paused_group_waits_and_a_canceled_one_ends_unpaid(
     folder: Path, stack: LocalStack, meter: Meter, unique: Unique, group: str
 ) -> None:
