@@ -198,7 +198,7 @@ def health_rings(m: Metrics, classifier_deadline_seconds: Decimal) -> Iterator[R
         "stopped and asks again every few minutes; its jobs wait on the queue. The log line is lane_stopped."
     )
     yield Ring(id="LaneStopped", metric=m.ours(Metric.LANE_STOPPED, "Sum", FIVE_MINUTES), at_least=1, says=stopped)
-    set_aside = "Jobs were set aside on the dead-letter queue; each has the reason as a message attribute."
+    set_aside = "Jobs were set aside on the dead-letter queue; `cost-router dead-letters list` tells why."
     yield Ring(id="DeadLetters", metric=m.dead_letters(MINUTE), at_least=1, says=set_aside)
     waiting = "A job has been waiting for hours: rate limits are lower than the load, or the batch function fails."
     yield Ring(id="OldJobs", metric=m.oldest_job(FIVE_MINUTES), at_least=OLD_JOB.to_seconds(), says=waiting)

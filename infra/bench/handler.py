@@ -86,8 +86,8 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
     from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415  each process measures one thing
     from cost_router.core.request import Tenant  # noqa: PLC0415  each process measures one thing
     from cost_router.handlers import wiring  # noqa: PLC0415  each process measures one thing
-    from cost_router.handlers.outside import Outside  # noqa: PLC0415  the same
     from cost_router.handlers.app import make_app  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers.outside import Outside  # noqa: PLC0415  the same
     from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415  each process measures one thing
 
     settings = Settings.read(env)

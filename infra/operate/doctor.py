@@ -142,7 +142,7 @@ def _queues(patient: Patient) -> Iterator[Check]:
     yield Check("jobs queue", OK, f"{waiting} waiting, {in_flight} in flight or put back for later")
     dead, hidden = _depth(patient, patient.target.dead_letter_queue_url)
     if dead + hidden:
-        do = "read their attribute `reason`, mend the cause, then start a redrive of the queue in SQS"
+        do = "see `cost-router dead-letters list`, mend the cause, then `cost-router dead-letters redrive`"
         yield Check("dead letters", WARN, f"{dead + hidden} jobs were set aside", do)
     else:
         yield Check("dead letters", OK, "none")

@@ -103,7 +103,7 @@ class GroupDesk:
         item, tally = await asyncio.gather(self.item(name), self.groups.tally(name))
         if not item:
             raise await self._unknown(name)
-        return Standing(group_of(item), tally)
+        return Standing(group_in(item), tally)
 
     async def open(self) -> list[Standing]:
         """The groups that are not closed, the oldest first."""
@@ -127,11 +127,6 @@ class GroupDesk:
     async def _unknown(self, name: str) -> GroupProblem:
         known = ", ".join(group.name for group in await self.groups.open())
         return GroupProblem(f"no group is called {name!r}; open groups: {known or 'none'}")
-
-
-def group_of(item: Mapping[str, Any]) -> Group:
-    """The group of an item, also of one that was closed, which has lost the time it was made at."""
-    return group_in({Table.JOBS_SINCE: item["seen_at"], **item})
 
 
 def list_groups(target: Target) -> list[Standing]:

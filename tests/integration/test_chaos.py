@@ -200,8 +200,12 @@ def run(chaos: Chaos) -> dict[str, dict[str, Any]]:
         rounds(chaos.stack)
         return wanted <= set(names(chaos.stack))
 
+    def nearly() -> bool:
+        rounds(chaos.stack)
+        return len(names(chaos.stack)) >= 0.9 * JOBS
+
     with trouble(chaos.meter, chance):
-        poll(lambda: len(names(chaos.stack)) >= 0.9 * JOBS or rounds(chaos.stack), "nearly all results", seconds=900)
+        poll(nearly, "nearly all results", seconds=900)
     poll(delivered, "all results", seconds=300)
     poll(lambda: queue_is_empty(chaos.stack), "empty queue", seconds=120)
     assert set(names(chaos.stack)) == wanted

@@ -106,7 +106,8 @@ def group_in(item: Item) -> Group:
         name=item[Table.JOBS_KEY]["S"].removeprefix(group_key("")),
         tenant=item["tenant"]["S"],
         state=GroupState(item[STATE]["S"]),
-        since=dt.datetime.fromisoformat(item[Table.JOBS_SINCE]["S"].partition("#")[0]),
+        # A closed group has left the index, whose key tells since when it is there.
+        since=dt.datetime.fromisoformat(table.text(item, Table.JOBS_SINCE).partition("#")[0] or item["seen_at"]["S"]),
         seen_at=dt.datetime.fromisoformat(item["seen_at"]["S"]),
         expected=sum(announced) if announced else None,
         told=int(item["told"]["N"]) if "told" in item else None,

@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from cost_router.adapters.aws import Aws, error_code
-from cost_router.adapters.transactions import Transactions
+from cost_router.adapters.transactions import TRIES, Transactions
 from cost_router.contract import Table
 from cost_router.core.errors import StoreError
 from cost_router.core.groups import shard_of
@@ -78,10 +78,16 @@ class JobsTable:
         """Those of up to a hundred items that are there. Raises `StoreError`."""
         asked: dict[str, Any] = {self.name: {"Keys": [{Table.JOBS_KEY: {"S": key}} for key in keys]}}
         found: list[Item] = []
+        attempt = 0
         while asked:
             reply = await self.aws.call("dynamodb", "batch_get_item", RequestItems=asked)
             found += reply["Responses"].get(self.name, [])
             asked = reply.get("UnprocessedKeys") or {}
+            if asked:
+                attempt += 1
+                if attempt == TRIES:
+                    raise StoreError("dynamodb.batch_get_item: UnprocessedKeys")
+                await self.transactions.pause(attempt)
         return found
 
     async def put(self, item: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cost_router.core.errors import DeadlinePassed, GaveUp, RouterError, UpstreamError, anthropic_shape
 from cost_router.core.groups import End
-from cost_router.core.job_ports import Lease, Spent
+from cost_router.core.job_ports import BROKEN, Lease, Spent
 from cost_router.core.pricing import dollars
 from cost_router.core.record import Record
 from cost_router.core.router import Answer
@@ -38,9 +38,17 @@ def succeeded(lease: Lease, answer: Answer, record: Record) -> dict[str, Any]:
     }
 
 
-def errored(lease: Lease, error: RouterError, record: Record) -> dict[str, Any]:
-    """The result of a failed job, with what it cost all the same."""
-    return _unanswered(lease, {"type": "errored", "error": anthropic_shape(error)}, record)
+def errored(lease: Lease, error: RouterError, record: Record, *, broken: bool = False) -> dict[str, Any]:
+    """The result of a failed job, with what it cost all the same; broken: of a message that is no job."""
+    result = _unanswered(lease, {"type": "errored", "error": anthropic_shape(error)}, record)
+    if broken:
+        result["router"][BROKEN] = True
+    return result
+
+
+def is_broken(result: Mapping[str, Any]) -> bool:
+    """Whether it is the result of a message that was no job, whose place a mended one may take."""
+    return bool((result.get("router") or {}).get(BROKEN))
 
 
 def canceled(lease: Lease, record: Record) -> dict[str, Any]:

@@ -78,8 +78,9 @@ class JobRunner:
         if isinstance(lease, Occupied):
             return self._occupied(lease, record)
         try:
-            if await self._has_result(lease, record):
-                return Finished(failed=False)
+            result = await self.results.read(lease.group, lease.custom_id)
+            if result is not None and not shapes.is_broken(result):  # a mended job takes a broken message's place
+                return await self._delivered(lease, result, record)
             ended = await self._uncalled(job, lease, state, record)
             return ended or await self._work(job, lease, record, patience)
         except LeaseLost:  # whoever has the job now goes on with it
@@ -97,9 +98,10 @@ class JobRunner:
         lease = await self.jobs.take(group, custom_id, BROKEN, record.request_id, (now, now + REJECTING))
         if isinstance(lease, Occupied):
             return SetAside(str(error)) if lease.why is Why.OTHER else self._occupied(lease, record)
-        if await self._has_result(lease, record):
-            return Finished(failed=False)
-        return await self._fail(lease, error, record)
+        result = await self.results.read(lease.group, lease.custom_id)
+        if result is not None:
+            return await self._delivered(lease, result, record)
+        return await self._fail(lease, error, record, broken=True)
 
     def _occupied(self, found: Occupied, record: Record) -> Outcome:
         if found.why is Why.OTHER:
@@ -110,14 +112,11 @@ class JobRunner:
         record.outcome = "already_done"
         return Finished(failed=False)
 
-    async def _has_result(self, lease: Lease, record: Record) -> bool:
+    async def _delivered(self, lease: Lease, result: Mapping[str, Any], record: Record) -> Outcome:
         """End a job that was delivered by a worker who died then, or longer ago than the table remembers."""
-        result = await self.results.read(lease.group, lease.custom_id)
-        if result is None:
-            return False
         await self.jobs.end(lease, shapes.end_of(result), shapes.spent_in(result), self.clock.now())
         record.outcome = "already_done"
-        return True
+        return Finished(failed=False)
 
     async def _uncalled(self, job: Job, lease: Lease, state: GroupState, record: Record) -> Outcome | None:
         """What becomes of a job for which nothing is to be called; None of any other."""
@@ -195,9 +194,9 @@ class JobRunner:
         record.outcome = "canceled"
         return Finished(failed=True)
 
-    async def _fail(self, lease: Lease, error: RouterError, record: Record) -> Outcome:
+    async def _fail(self, lease: Lease, error: RouterError, record: Record, *, broken: bool = False) -> Outcome:
         """Keep a result that says why the job failed; raises `StoreError`."""
-        result = shapes.errored(lease, error, record)
+        result = shapes.errored(lease, error, record, broken=broken)
         record.status = shapes.status_of(error)
         record.error = str(result["result"]["error"]["error"].get("type"))
         await self.results.put(lease.group, lease.custom_id, result)

@@ -4,8 +4,9 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+from cost_router.adapters.groups import group_in
 from cost_router.core.groups import Group, GroupState, Tally
-from infra.operate.groups import Standing, group_of, is_gone
+from infra.operate.groups import Standing, is_gone
 
 NOW = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 
@@ -77,7 +78,7 @@ def test_a_closed_group_is_read_too() -> None:
         "seen_at": {"S": NOW.isoformat()},
         "announced": {"SS": ["aa:3", "bb:4"]},
     }
-    found = group_of(item)
+    found = group_in(item)
     assert (found.name, found.state, found.expected, found.since) == ("nightly", GroupState.CANCELED, 7, NOW)
 
 
