@@ -136,7 +136,8 @@ class MemoryJobs:
         for job, item in list(self.items.items()):
             name, _, custom_id = job.partition("/")
             if name == group and item.state is JobState.HELD and not item.on_queue:
-                yield HeldJob(group, custom_id, item.kept or "", item.tenant)
+                spent = Spent(item.lease.spent_usd, item.lease.baseline_usd)
+                yield HeldJob(group, custom_id, item.kept or "", item.tenant, spent)
 
     async def released(self, job: HeldJob) -> None:
         self._begin("released")
@@ -147,7 +148,7 @@ class MemoryJobs:
         assert now.tzinfo
         self._begin("end_held")
         if self._still(job):
-            self.finish(job.group, job.custom_id, End.CANCELED, Spent())
+            self.finish(job.group, job.custom_id, End.CANCELED, job.spent)
 
     def has(self, lease: Lease) -> bool:
         """Whether a lease still holds: a job that was put back, parked or held has none, nor one that has ended."""

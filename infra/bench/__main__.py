@@ -7,6 +7,8 @@ from typing import Final
 
 from rich.console import Console
 
+from infra.bench.bulk import bulk
+from infra.bench.chaos import chaos
 from infra.bench.measures import Measure, added_cpu, budget_race, bundle_size, import_ratio, store_trips
 from infra.bench.streaming import first_event
 
@@ -18,6 +20,8 @@ MEASURES: Final[tuple[Callable[[], list[Measure]], ...]] = (
     store_trips,
     budget_race,
     bundle_size,
+    bulk,
+    chaos,
 )
 
 
@@ -28,8 +32,9 @@ def main() -> None:
     for measure in MEASURES:
         for result in measure():
             found.append(result)
-            verdict = "" if result.target is None else ("  ok" if result.value <= result.target else "  MISSED")
-            target = "" if result.target is None else f"  target <= {result.target}"
+            verdict = "" if result.target is None else ("  ok" if result.reached else "  MISSED")
+            sign = ">=" if result.least else "<="
+            target = "" if result.target is None else f"  target {sign} {result.target}"
             console.print(
                 f"{result.name:<28} {result.value:>10.3f} {result.unit:<6}{target}{verdict}  ({result.against})",
                 soft_wrap=True,

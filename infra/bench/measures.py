@@ -27,13 +27,19 @@ STORE_TRIPS: Final = 3  # look up, reserve, settle
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure; `target` is the most it should be, None where there is none."""
+    """One figure; `target` is the most it should be, or the `least`, None where there is none."""
 
     name: str
     value: float
     unit: str
     target: float | None
     against: str
+    least: bool = False  # whether the target is the least that it should be
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is what it should be."""
+        return self.target is None or (self.value >= self.target if self.least else self.value <= self.target)
 
     def json(self) -> Mapping[str, Any]:
         """The measure as `.local/bench.json` has it."""

@@ -206,10 +206,25 @@ def run(chaos: Chaos) -> dict[str, dict[str, Any]]:
 
     with trouble(chaos.meter, chance):
         poll(nearly, "nearly all results", seconds=900)
-    poll(delivered, "all results", seconds=300)
+    try:
+        poll(delivered, "all results", seconds=300)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; {states(chaos.stack, wanted)}") from error
     poll(lambda: queue_is_empty(chaos.stack), "empty queue", seconds=120)
     assert set(names(chaos.stack)) == wanted
     return read(chaos.stack, wanted)
+
+
+def states(stack: LocalStack, wanted: set[str]) -> list[Any]:
+    """What the table has of the jobs without a result."""
+    table, dynamodb = stack.description["tables"]["jobs"], stack.emulator.client("dynamodb")
+    missing = sorted(wanted - set(names(stack)))
+    items = [dynamodb.get_item(TableName=table, Key={"job": {"S": job}}).get("Item", {}) for job in missing[:20]]
+    told = ("job", "state", "batch", "lease", "attempts", "lost")
+    rows: list[Any] = [{name: item[name] for name in told if name in item} for item in items]
+    markers = {item["batch"]["S"] for item in items if "batch" in item}
+    batches = [dynamodb.get_item(TableName=table, Key={"job": {"S": f"batch#{marker}"}}) for marker in markers]
+    return [len(missing), rows, [batch.get("Item") for batch in batches], dt.datetime.now(dt.UTC).isoformat()]
 
 
 def queue_is_empty(stack: LocalStack) -> bool:

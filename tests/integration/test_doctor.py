@@ -53,6 +53,7 @@ def test_a_missing_key_fails_with_what_to_do_and_exit_code_1(folder: Path, stack
 
 def test_a_dead_letter_is_a_warning(folder: Path, stack: LocalStack) -> None:
     sqs, url = stack.emulator.client("sqs"), stack.description["dead_letter_queue_url"]
+    sqs.purge_queue(QueueUrl=url)  # other tests have set jobs aside
     sqs.send_message(QueueUrl=url, MessageBody="{}")
     try:
         well, checks = examined(folder)

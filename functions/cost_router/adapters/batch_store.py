@@ -8,7 +8,7 @@ from typing import Any
 from cost_router.adapters import batch_items as items
 from cost_router.adapters import jobs_table as table
 from cost_router.adapters.job_store import counts, held_key
-from cost_router.adapters.jobs_table import OPEN, JobsTable
+from cost_router.adapters.jobs_table import OPEN, JobsTable, text
 from cost_router.adapters.kept import KeptMessages
 from cost_router.contract import Table
 from cost_router.core.batch_lane import Batch, Line, State
@@ -27,9 +27,9 @@ class DynamoBatchStore:
     async def park(self, line: Line, lease: Lease, message: Mapping[str, Any], now: dt.datetime) -> None:
         """Keep a line until it is packed, if the lease still holds. Raises `InvalidRequest`."""
         await self.messages.write(line.request_id, message)
-        await self.table.update(
+        found = await self.table.update(
             line.job,
-            "SET #state = :parked, #batch = :batch, #since = :since, #line = :line REMOVE #ttl, #lease",
+            "SET #state = :parked, #batch = :batch, #since = :since, #line = :line REMOVE #ttl, #lease, #kept",
             "#owner = :owner AND #lease = :until",
             parked=JobState.PARKED,
             batch=waiting_key(line),
@@ -38,8 +38,8 @@ class DynamoBatchStore:
             owner=lease.owner,
             until=lease.until.isoformat(),
         )
-        if lease.kept:
-            await self.messages.forget(lease.kept)
+        unneeded = (lease.kept,) if found else (lease.kept, line.request_id)
+        await self.messages.forget_unless_named(self.table, line.job, *unneeded)
 
     async def parked(self, group: str, *, urgent: bool) -> AsyncIterator[Line]:
         """The lines of a group that wait, the oldest first; those with a deadline, or those without."""
@@ -60,6 +60,7 @@ class DynamoBatchStore:
 
     async def promote(self, line: Line, marker: str | None, now: dt.datetime) -> bool:
         """Take a line out of its batch, or of those that wait, and hold it for the direct lane."""
+        since = f"{now.isoformat()}#{line.request_id}"
         found = await self.table.update(
             line.job,
             "SET #state = :held, #batch = :to, #since = :since, #kept = :kept, #tenant = :tenant, #lane = :lane, "
@@ -67,14 +68,15 @@ class DynamoBatchStore:
             "#batch = :was",
             held=JobState.HELD,
             to=held_key(line.group),
-            since=f"{now.isoformat()}#{line.request_id}",
+            since=since,
             kept=line.request_id,
             tenant=line.tenant,
             lane=DIRECT,
             spent=line.booked_usd,
             was=marker or waiting_key(line),
         )
-        return found is not None
+        item = found or await self.table.item(line.job)  # as it is after a first try whose reply was lost
+        return text(item, "lane") == DIRECT and text(item, Table.JOBS_SINCE) == since
 
     async def done(self, line: Line, marker: str | None, end: Ended, now: dt.datetime) -> None:
         """Take a line that has its result out of its batch, or of those that wait; its message is forgotten."""
@@ -87,7 +89,7 @@ class DynamoBatchStore:
             was=marker or waiting_key(line),
         )
         await self.table.write(ended, self.table.count(line.group, line.custom_id, now, **counts(end.end, end.spent)))
-        await self.messages.forget(line.request_id)
+        await self.messages.forget_unless_named(self.table, line.job, line.request_id)
 
     async def members(self, marker: str) -> list[Line]:
         """The lines of a batch that are not done."""
@@ -141,7 +143,12 @@ class DynamoBatchStore:
 
     async def _move(self, line: Line, was: str, to: str) -> bool:
         found = await self.table.update(
-            line.job, "SET #batch = :to, #line = :line", "#batch = :was", to=to, was=was, line=items.written(line)
+            line.job,
+            "SET #batch = :to, #line = :line REMOVE #ttl",  # `attempts.py` sets one
+            "#batch = :was",
+            to=to,
+            was=was,
+            line=items.written(line),
         )
         return found is not None or await self._is_so(line, to)
 

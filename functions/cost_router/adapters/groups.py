@@ -24,12 +24,20 @@ class DynamoGroups:
 
     table: JobsTable
     _seen: dict[str, tuple[GroupState, dt.datetime]] = field(default_factory=dict)
+    _announced: set[tuple[str, int]] = field(default_factory=set)
 
     async def look(self, name: str, tenant: str, size: int | None, now: dt.datetime) -> GroupState:
         """What is to be done with a job of the group; makes the group, and keeps it open."""
         state, seen = self._seen.get(name, (GroupState.RUNNING, None))
-        if seen and now - seen < REMEMBERED:
-            return state
+        if seen is None or now - seen >= REMEMBERED:
+            state = await self._see(name, tenant, now)
+            self._seen[name] = (state, now)
+        if size is not None and (name, size) not in self._announced:  # not every job of a group says it
+            await self.table.announce(name, BY_JOB, size)
+            self._announced.add((name, size))
+        return state
+
+    async def _see(self, name: str, tenant: str, now: dt.datetime) -> GroupState:
         item = await self.table.update(
             group_key(name),
             "SET #batch = :groups, #since = if_not_exists(#since, :since), #tenant = if_not_exists(#tenant, :tenant), "
@@ -40,11 +48,7 @@ class DynamoGroups:
             now=now.isoformat(),
             running=GroupState.RUNNING,
         )
-        if size is not None:
-            await self.table.announce(name, BY_JOB, size)
-        state = GroupState((item or {})[STATE]["S"])
-        self._seen[name] = (state, now)
-        return state
+        return GroupState((item or {})[STATE]["S"])
 
     async def open(self) -> list[Group]:
         """All groups that are not closed, the oldest first."""
@@ -101,7 +105,10 @@ class BusEvents:
 
 def group_in(item: Item) -> Group:
     """The group of an item."""
-    announced = [int(text.rpartition(":")[2]) for text in item.get(ANNOUNCED, {}).get("SS", ())]
+    announced: dict[str, int] = {}  # who announces a group anew when it grows says how many jobs it has by then
+    for text in item.get(ANNOUNCED, {}).get("SS", ()):
+        who, _, jobs = text.rpartition(":")
+        announced[who] = max(int(jobs), announced.get(who, 0))
     return Group(
         name=item[Table.JOBS_KEY]["S"].removeprefix(group_key("")),
         tenant=item["tenant"]["S"],
@@ -109,7 +116,7 @@ def group_in(item: Item) -> Group:
         # A closed group has left the index, whose key tells since when it is there.
         since=dt.datetime.fromisoformat(table.text(item, Table.JOBS_SINCE).partition("#")[0] or item["seen_at"]["S"]),
         seen_at=dt.datetime.fromisoformat(item["seen_at"]["S"]),
-        expected=sum(announced) if announced else None,
+        expected=sum(announced.values()) if announced else None,
         told=int(item["told"]["N"]) if "told" in item else None,
     )
 

@@ -35,7 +35,7 @@ class DynamoJobs:
         new = self.table.part(
             job,
             "SET #state = :leased, #owner = :owner, #lease = :until, #print = :print, #ttl = :ttl "
-            "REMOVE #lost, #spent, #baseline, #kept, #lane, #line, #batch, #since",
+            "REMOVE #attempts, #lost, #spent, #baseline, #kept, #lane, #line, #batch, #since",
             "attribute_not_exists(#state) OR #ttl <= :now",
             **_leased(owner, times),
             print=fingerprint,
@@ -104,7 +104,7 @@ class DynamoJobs:
     async def hold(self, lease: Lease, tenant: str, message: Mapping[str, Any], now: dt.datetime) -> None:
         """Keep a job in the table, away from the queue. Raises `InvalidRequest`."""
         await self.messages.write(lease.owner, message)
-        await self.table.update(
+        found = await self.table.update(
             lease.job,
             "SET #state = :held, #batch = :batch, #since = :since, #kept = :owner, #tenant = :tenant "
             "REMOVE #lease, #ttl",
@@ -115,6 +115,8 @@ class DynamoJobs:
             since=f"{now.isoformat()}#{lease.owner}",
             tenant=tenant,
         )
+        unneeded = (lease.kept,) if found else (lease.kept, lease.owner)
+        await self.messages.forget_unless_named(self.table, lease.job, *unneeded)
 
     async def end(self, lease: Lease, end: End, spent: Spent, now: dt.datetime) -> None:
         """The job has its result; counts it in its group, once. spent: for the job in all."""
@@ -127,14 +129,14 @@ class DynamoJobs:
             ttl=table.expiry(now),
         )
         await self.table.write(ended, self.table.count(lease.group, lease.custom_id, now, **counts(end, spent)))
-        if lease.kept:
-            await self.messages.forget(lease.kept)
+        await self.messages.forget_unless_named(self.table, lease.job, lease.kept)
 
     async def held(self, group: str) -> AsyncIterator[HeldJob]:
         """The jobs of a group that are held, the oldest first."""
         async for item in self.table.indexed(held_key(group)):
             custom_id = text(item, "job").partition("/")[2]
-            yield HeldJob(group, custom_id, text(item, "kept"), text(item, "tenant"))
+            spent = Spent(number(item, "spent_usd"), number(item, "baseline_usd"))
+            yield HeldJob(group, custom_id, text(item, "kept"), text(item, "tenant"), spent)
 
     async def released(self, job: HeldJob) -> None:
         """The queue has the job again."""
@@ -157,9 +159,9 @@ class DynamoJobs:
             held=JobState.HELD,
             kept=job.id,
         )
-        counted = self.table.count(job.group, job.custom_id, now, **counts(End.CANCELED, Spent()))
+        counted = self.table.count(job.group, job.custom_id, now, **counts(End.CANCELED, job.spent))
         await self.table.write(ended, counted)
-        await self.messages.forget(job.id)
+        await self.messages.forget_unless_named(self.table, job.job, job.id)
 
     async def _take_over(self, group: str, custom_id: str, item: Item, owner: str, times: Times) -> Lease | Occupied:
         """Lease a job whose lease has ended; one that ended with its worker counts."""

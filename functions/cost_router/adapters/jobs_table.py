@@ -173,6 +173,11 @@ def is_gone(item: Mapping[str, Any], now: dt.datetime) -> bool:
     return Table.TTL in item and number(item, Table.TTL) <= now.timestamp()
 
 
+def names_message(item: Mapping[str, Any], id_: str) -> bool:
+    """Whether a job that waits, or waited and has not ended, does so with the message of that id."""
+    return text(item, "kept") == id_ or text(item, Table.JOBS_SINCE).endswith(f"#{id_}")
+
+
 def text(item: Mapping[str, Any], name: str) -> str:
     """A string of an item; empty when it is not there."""
     return str(item.get(name, {}).get("S", ""))

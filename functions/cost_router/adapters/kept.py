@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError
 
 from cost_router.adapters.aws import Aws, error_code
+from cost_router.adapters.jobs_table import JobsTable, names_message
 from cost_router.contract import BATCH_PREFIX
 from cost_router.core.errors import StoreError
 from cost_router.core.wire import encode
@@ -33,6 +34,14 @@ class KeptMessages:
     async def forget(self, id_: str) -> None:
         """Delete the message, if it is there."""
         await self.aws.call("s3", "delete_object", Bucket=self.bucket, Key=_key(id_))
+
+    async def forget_unless_named(self, table: JobsTable, job: str, *ids: str | None) -> None:
+        """Delete those messages that their job does not wait with: somebody else may have it, and need one of them."""
+        known = [id_ for id_ in ids if id_]
+        item = await table.item(job) if known else {}
+        for id_ in known:
+            if not names_message(item, id_):
+                await self.forget(id_)
 
 
 async def read_object(aws: Aws, bucket: str, key: str) -> bytes | None:

@@ -172,6 +172,7 @@ class Caller:
         except NoPrice:
             self._enter_bound(call, trip, at, bound, request_id=reply.request_id)
             return
+        trip.record.answers += call.purpose == ledger.ANSWER
         baseline = pricing.cost_elsewhere(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
         known = {"usage": reply.usage, "baseline_usd": baseline, "upstream_request_id": reply.request_id}
         trip.trail.entries.append(entry_of(call, trip, at, cost, **known))
@@ -220,6 +221,7 @@ class Caller:
         self, call: Call, trip: Trip, at: dt.datetime, bound: Decimal, *flags: str, request_id: str | None = None
     ) -> None:
         trip.record.ambiguous += 1
+        trip.record.answers += call.purpose == ledger.ANSWER
         known = {"upstream_request_id": request_id, "flags": (ledger.AMBIGUOUS, *flags)}
         trip.trail.entries.append(entry_of(call, trip, at, bound, **known))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cost_router.core.batch_lane import ENOUGH_TIME, Line
+from cost_router.core.errors import GaveUp
 from cost_router.core.job_ports import Lease
 from cost_router.core.job_results import DIRECT
 from cost_router.core.pricing import BATCH
@@ -13,6 +14,13 @@ from cost_router.core.request import Request
 from cost_router.core.router import Route
 
 LANES: Final = (DIRECT, BATCH)
+ATTEMPTS: Final = 5  # failures of Claude's side that were not paid for, other than limits, after which a job is failed
+MOST_LOST: Final = 2  # calls that may have been paid for without an answer: the second one fails the job
+PAID_TWICE: Final = (
+    "two calls for this job were lost on the way, and each may have been paid for; it is not tried a third time; "
+    "accepted: the same params under a new custom_id"
+)
+DIED: Final = f"the function ended {ATTEMPTS} times while it worked on this job, before it could be answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,13 @@ def lane_for(lane: str | None, answer_by: dt.datetime | None, now: dt.datetime) 
     if lane is not None:
         return lane
     return BATCH if answer_by is not None and answer_by - now >= ENOUGH_TIME else DIRECT
+
+
+def given_up(lease: Lease) -> GaveUp | None:
+    """Why a job is not tried again: too many of its calls, or of its workers, were lost. None when it is."""
+    if lease.lost >= MOST_LOST:
+        return GaveUp(PAID_TWICE)
+    return GaveUp(DIED) if lease.attempts >= ATTEMPTS else None
 
 
 def line_of(job: Job, lease: Lease, route: Route, at: dt.datetime) -> Line:

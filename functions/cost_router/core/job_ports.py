@@ -73,6 +73,17 @@ class Occupied:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What was booked for a job, and what the same had cost on opus."""
+
+    cost_usd: Decimal = Decimal(0)
+    baseline_usd: Decimal = Decimal(0)
+
+
+NOTHING_SPENT: Final = Spent()
+
+
+@dataclass(frozen=True, slots=True)
 class HeldJob:
     """A job that is held. tenant: whose policy it was admitted under; id: of the message that is kept for it."""
 
@@ -80,6 +91,7 @@ class HeldJob:
     custom_id: str
     id: str
     tenant: str
+    spent: Spent = NOTHING_SPENT  # for the job before it was held
 
     @property
     def job(self) -> str:
@@ -117,13 +129,13 @@ class JobStore(Protocol):
     async def calling(self, lease: Lease) -> bool:
         """Note that it is about to be answered; false when somebody else has the job."""
 
-    async def put_back(self, lease: Lease, now: dt.datetime, *, attempts: int, lost: int, spent: "Spent") -> None:
+    async def put_back(self, lease: Lease, now: dt.datetime, *, attempts: int, lost: int, spent: Spent) -> None:
         """End the lease of a job that stays on the queue, and set its counts."""
 
     async def hold(self, lease: Lease, tenant: str, message: Mapping[str, Any], now: dt.datetime) -> None:
         """Keep a job in the table, away from the queue."""
 
-    async def end(self, lease: Lease, end: End, spent: "Spent", now: dt.datetime) -> None:
+    async def end(self, lease: Lease, end: End, spent: Spent, now: dt.datetime) -> None:
         """The job has its result; counts it in its group, once. spent: for the job in all."""
 
     def held(self, group: str) -> AsyncIterator[HeldJob]:
@@ -134,11 +146,3 @@ class JobStore(Protocol):
 
     async def end_held(self, job: HeldJob, now: dt.datetime) -> None:
         """A held job has its result: canceled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What was booked for a job, and what the same had cost on opus."""
-
-    cost_usd: Decimal = Decimal(0)
-    baseline_usd: Decimal = Decimal(0)

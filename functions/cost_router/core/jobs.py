@@ -19,7 +19,6 @@ from cost_router.core.errors import (
     BudgetExhausted,
     DeadlinePassed,
     Failure,
-    GaveUp,
     InvalidRequest,
     LeaseLost,
     NotConfigured,
@@ -30,7 +29,7 @@ from cost_router.core.errors import (
     UpstreamError,
 )
 from cost_router.core.groups import End, Groups, GroupState
-from cost_router.core.job import Deferred, Finished, Job, Outcome, SetAside, line_of
+from cost_router.core.job import ATTEMPTS, MOST_LOST, Deferred, Finished, Job, Outcome, SetAside, given_up, line_of
 from cost_router.core.job_ports import BROKEN, JobStore, Lease, Occupied, Why
 from cost_router.core.ports import Chance, Clock, Results
 from cost_router.core.pricing import BATCH
@@ -38,18 +37,11 @@ from cost_router.core.record import Record
 from cost_router.core.router import Answer, Router, Steps
 
 DELIVERY_TRIES: Final = 4  # of a result that was paid for, at the least, before the job is given back
-ATTEMPTS: Final = 5  # failures of Claude's side that were not paid for, other than limits, after which a job is failed
-MOST_LOST: Final = 2  # calls that may have been paid for without an answer: the second one fails the job
 LONGEST_WAIT: Final = 900.0  # seconds that a job is put back for
 SHORTEST_WAIT: Final = 5.0
 COPY_WAIT: Final = 30.0  # of a message whose job somebody works on: most likely it is done by then
 LEASE_MARGIN: Final = dt.timedelta(seconds=25)  # after a job's deadline, for booking; then its function is dead
 REJECTING: Final = dt.timedelta(seconds=30)  # for a message that is no job
-PAID_TWICE: Final = (
-    "two calls for this job were lost on the way, and each may have been paid for; it is not tried a third time; "
-    "accepted: the same params under a new custom_id"
-)
-DIED: Final = f"the function ended {ATTEMPTS} times while it worked on this job, before it could be answered"
 OTHER_BODY: Final = "its name belongs to a job with another body; accepted: a custom_id of its own"
 
 
@@ -86,22 +78,30 @@ class JobRunner:
         except LeaseLost:  # whoever has the job now goes on with it
             return Deferred(SHORTEST_WAIT)
         except Exception:  # nobody need wait for the lease to end; what was paid for, and is not delivered, is lost
-            lost = record.ambiguous > 0 or record.usage.output_tokens > 0
             with contextlib.suppress(StoreError):
-                await self._later(lease, record, 0.0, lost=int(lost))
+                await self._later(lease, record, 0.0, lost=int(record.answers > 0))
             raise
 
-    async def reject(self, group: str, custom_id: str, error: RouterError, record: Record) -> Outcome:
-        """End a message that is no job with a result that says why, but not over that of a job whose name it bears."""
+    async def reject(
+        self, group: str, custom_id: str, error: RouterError, record: Record, *, kept: bool = False
+    ) -> Outcome:
+        """End a message that is no job with a result that says why, but not over that of a job whose name it bears.
+
+        kept: it stands for a job that was held, and may not run any more.
+        """
         now = self.clock.now()
         await self.groups.look(group, record.tenant, None, now)
-        lease = await self.jobs.take(group, custom_id, BROKEN, record.request_id, (now, now + REJECTING))
+        times = (now, now + REJECTING)
+        if kept:
+            lease = await self.jobs.retake(group, custom_id, record.request_id, times)
+        else:
+            lease = await self.jobs.take(group, custom_id, BROKEN, record.request_id, times)
         if isinstance(lease, Occupied):
             return SetAside(str(error)) if lease.why is Why.OTHER else self._occupied(lease, record)
         result = await self.results.read(lease.group, lease.custom_id)
-        if result is not None:
+        if result is not None and not (kept and shapes.is_broken(result)):
             return await self._delivered(lease, result, record)
-        return await self._fail(lease, error, record, broken=True)
+        return await self._fail(lease, error, record, broken=not kept)
 
     def _occupied(self, found: Occupied, record: Record) -> Outcome:
         if found.why is Why.OTHER:
@@ -121,9 +121,8 @@ class JobRunner:
     async def _uncalled(self, job: Job, lease: Lease, state: GroupState, record: Record) -> Outcome | None:
         """What becomes of a job for which nothing is to be called; None of any other."""
         now = self.clock.now()
-        for reason, too_often in ((PAID_TWICE, lease.lost >= MOST_LOST), (DIED, lease.attempts >= ATTEMPTS)):
-            if too_often:
-                return await self._fail(lease, GaveUp(reason), record)
+        if gave_up := given_up(lease):
+            return await self._fail(lease, gave_up, record)
         if state is GroupState.CANCELED:
             return await self._cancel(lease, record)
         if job.answer_by and job.answer_by <= now:
@@ -140,7 +139,7 @@ class JobRunner:
             return await (self._park if job.lane == BATCH else self._answer)(job, lease, record, patience)
         except DeadlinePassed as error:
             # Nothing was lost while the job waited for its turn; a call given up on may have been paid for.
-            if record.ambiguous:
+            if record.answers:
                 return await self._lost(job, lease, error, record)
             return await self._later(lease, record, self._wait(job, error.retry_after))
         except (BudgetExhausted, NotConfigured, PaceExceeded) as error:

@@ -89,8 +89,8 @@ class Labeller:
     async def classify(self, question: Call | None, trip: Trip, patience: Patience) -> Labelled:
         """The label that `question` gets, kept for the next time; fills the record's classifier fields.
 
-        Raises `UpstreamError` or `DeadlinePassed` when a caller that has time meets a rate limit: waiting is cheaper
-        than a wrong tier.
+        Raises `UpstreamError` or `DeadlinePassed` when a caller that has time meets a rate limit, or an account at
+        fault: waiting is cheaper than a wrong tier.
         """
         label = await self._classify(question, trip, patience)
         trip.record.classifier_failed = label is None
@@ -158,7 +158,7 @@ class Labeller:
                 once = partial(self.caller.call, call, trip)
                 reply = await self.caller.persist(once, call, request.deadline, patience, each=self.deadline_seconds)
         except (UpstreamError, DeadlinePassed) as error:
-            waits = isinstance(error, DeadlinePassed) or error.is_limit
+            waits = isinstance(error, DeadlinePassed) or error.is_limit or error.barred
             if waits and not patience.fall_back:
                 raise
             self.telemetry.note("classifier_failed", request_id=request.id, error=str(error))

@@ -34,6 +34,7 @@ class Record:
     fallback: bool = False
     rate_limits: int = 0  # 429 and 529 answers met on the way
     ambiguous: int = 0  # calls booked at their upper bound
+    answers: int = 0  # calls for the answer that were, or may have been, paid for
     unreserved: int = 0  # calls made though nothing could be put aside for them
     upstream_request_id: str | None = None
     latency_ms: float = 0.0

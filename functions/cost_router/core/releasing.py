@@ -64,7 +64,7 @@ class Releaser:
 
     async def _cancel_held(self, held: Sequence[HeldJob]) -> None:
         async def end(job: HeldJob) -> None:
-            told = {"cost_usd": "0", "tenant": job.tenant}
+            told = {"cost_usd": dollars(job.spent.cost_usd), "tenant": job.tenant}
             result = {"custom_id": job.custom_id, "result": CANCELED, "router": told}
             await self.results.put(job.group, job.custom_id, result)
             await self.jobs.end_held(job, self.clock.now())

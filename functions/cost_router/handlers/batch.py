@@ -17,7 +17,7 @@ from cost_router.core.jobs import LONGEST_WAIT, JobRunner
 from cost_router.core.ports import Attempts
 from cost_router.core.record import Record
 from cost_router.handlers.intake import Intake
-from cost_router.handlers.jobs import job_address
+from cost_router.handlers.jobs import job_address, returned_job
 from cost_router.handlers.outside import Outside
 
 MARGIN_SECONDS: Final = 30.0  # kept of the function's time for booking and delivering
@@ -108,7 +108,8 @@ class QueueDoor:
         try:
             job = await self.intake.job(message, record, deadline)
         except InvalidRequest as error:
-            return await self.runner.reject(group, custom_id, error, record)
+            kept = returned_job(message["body"]) is not None
+            return await self.runner.reject(group, custom_id, error, record, kept=kept)
         except NotConfigured as error:  # a tenant that an operator has to mend
             self.out.telemetry.note("not_configured", error=str(error))
             return Deferred(LONGEST_WAIT)

@@ -120,7 +120,8 @@ class _Endpoints:
         since = request.query_params.get("since", "0")
         if not since.isdecimal():
             raise invalid(f"since: {since!r}; accepted: how many calls to leave out, 0 or more")
-        return JSONResponse({"calls": self._standin.meter.rows(int(since)), "total": len(self._standin.meter)})
+        meter = self._standin.meter
+        return JSONResponse({"calls": meter.rows(int(since)), "total": len(meter), "limited": meter.limited()})
 
     async def script(self, request: Request) -> Response:
         if request.method == "GET":

@@ -45,6 +45,7 @@ class Meter:
     def __init__(self) -> None:
         """Start empty."""
         self._calls: list[Billed] = []
+        self._limited: list[tuple[str, float]] = []  # model and time of calls that a limit refused: not billed
 
     def bill(self, call: Billed) -> None:
         """Add a call."""
@@ -54,6 +55,14 @@ class Meter:
         """All calls but the first `since`."""
         return [call.row() for call in self._calls[since:]]
 
+    def refuse(self, model: str, at: float) -> None:
+        """Note a call that met a limit."""
+        self._limited.append((model, at))
+
+    def limited(self) -> list[dict[str, str]]:
+        """The calls that met a limit."""
+        return [{"model": model, "at": iso(at)} for model, at in self._limited]
+
     def __len__(self) -> int:
         """How many calls were billed."""
         return len(self._calls)
@@ -61,6 +70,7 @@ class Meter:
     def clear(self) -> None:
         """Forget all calls."""
         self._calls.clear()
+        self._limited.clear()
 
 
 def iso(at: float) -> str:

@@ -73,7 +73,11 @@ class StandIn:
             fault.use()
             return Outcome(delay, fault.kind, error=fault.error() if fault.status else None)
         plan = self.cache.plan(model, pieces, now)
-        self.limiter.check(model.id, plan.limited, now)
+        try:
+            self.limiter.check(model.id, plan.limited, now)
+        except ApiError:
+            self.meter.refuse(model.id, now)
+            raise
         label = self._label(body) if purpose == "classifier" else None
         answer = answers.compose(body, model, label=label, ids=self.ids)
         searched = terms.search(body, self.ids)

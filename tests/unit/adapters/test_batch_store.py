@@ -185,6 +185,14 @@ def test_who_has_lost_the_lease_parks_nothing_and_leaves_the_message_to_who_has_
     assert kept_keys(store) == [f"batches/{LINE.request_id}.json"]
 
 
+def test_nobody_parks_with_a_lease_that_is_like_another_in_its_owner_or_end_only(store: DynamoBatchStore) -> None:
+    lease = leased(store)
+    before = item(store)
+    for other in (dataclasses.replace(lease, owner="req_2"), dataclasses.replace(lease, until=LATER)):
+        run(store.park(dataclasses.replace(LINE, request_id="req_2"), other, MESSAGE, NOW))
+        assert (item(store), parked(store), kept_keys(store)) == (before, [], [])
+
+
 def test_a_line_of_a_job_that_was_held_needs_one_message_only(store: DynamoBatchStore) -> None:
     first = jobs_of(store)
     run(first.hold(leased(store), "acme", MESSAGE, NOW))
@@ -219,6 +227,9 @@ def test_a_failed_attempt_of_the_job_does_not_let_its_line_expire(store: DynamoB
     run(attempts.failed("nightly", "a", NOW))
     run(store.join(WITH_MONEY, BATCH.marker))
     assert "expires_at" not in item(store)
+    run(attempts.failed("nightly", "a", NOW))
+    run(store.promote(WITH_MONEY, BATCH.marker, NOW))
+    assert "expires_at" not in item(store)
 
 
 # --- join, part
@@ -226,7 +237,7 @@ def test_a_failed_attempt_of_the_job_does_not_let_its_line_expire(store: DynamoB
 
 def test_a_line_is_moved_by_one_only_and_only_from_where_it_is(store: DynamoBatchStore) -> None:
     park(store)
-    assert not run(store.part(LINE, "first")), "it is in no batch"
+    assert not run(store.part(WITH_MONEY, "first")), "it is in no batch"
     assert run(store.join(WITH_MONEY, "first"))
     assert not run(store.join(WITH_MONEY, "second"))
     assert not run(store.part(LINE, "second"))
@@ -264,6 +275,7 @@ def test_moves_whose_reply_was_lost_are_known_to_be_made(store: DynamoBatchStore
     assert run(losing.join(WITH_MONEY, BATCH.marker))
     assert run(losing.part(LINE, BATCH.marker))
     run(losing.begin(BATCH))
+    assert run(losing.take(BATCH, LATER, LATER + dt.timedelta(minutes=16)))
     creating = dataclasses.replace(BATCH, state=State.CREATING, lines=3, groups=("daily", "nightly"))
     assert run(losing.move(creating, was=State.PACKING))
     assert run(losing.promote(LINE, None, NOW))
@@ -279,7 +291,7 @@ def test_a_promoted_line_is_held_for_the_direct_lane_with_its_message_and_what_i
     run(store.join(URGENT, BATCH.marker))
     assert run(store.promote(URGENT, BATCH.marker, LATER))
     assert (run(store.members(BATCH.marker)), parked(store, urgent=True)) == ([], [])
-    assert held(store) == [HeldJob("nightly", "a", LINE.request_id, "acme")]
+    assert held(store) == [HeldJob("nightly", "a", LINE.request_id, "acme", Spent(Decimal("0.0010441")))]
     found = item(store)
     assert (found["state"], found["lane"], found["kept"]) == ({"S": "held"}, {"S": "direct"}, {"S": LINE.request_id})
     assert "line" not in found
@@ -425,12 +437,15 @@ def test_a_batch_is_leased_to_one_at_a_time(store: DynamoBatchStore) -> None:
     run(store.begin(BATCH))
     until = LATER + dt.timedelta(minutes=16)
     assert run(store.take(BATCH, NOW, until)) is None
-    found = run(all_at_once([store.take(BATCH, LATER, until) for _ in range(8)]))
-    assert [batch for batch in found if batch] == [dataclasses.replace(BATCH, lease=until)]
+    ends = [until + dt.timedelta(microseconds=number) for number in range(8)]  # each of the eight has its own
+    found = run(all_at_once([store.take(BATCH, LATER, end) for end in ends]))
+    (won,) = [batch for batch in found if batch]
+    assert won == dataclasses.replace(BATCH, lease=ends[found.index(won)])
+    assert run(store.batches()) == [won]
     run(store.release(BATCH, LATER))
     assert run(store.take(BATCH, LATER, until))
     run(store.close(BATCH, LATER))
-    assert run(store.take(BATCH, until, until)) is None
+    assert run(store.take(BATCH, until, until + dt.timedelta(minutes=16))) is None
 
 
 @pytest.mark.parametrize(("early", "taken"), [(1, False), (0, True)])

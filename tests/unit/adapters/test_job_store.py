@@ -157,7 +157,7 @@ def held_job(store: DynamoJobs) -> HeldJob:
     """A job that was put back once, with what that cost, and is held since."""
     run(store.put_back(leased(store, "req_0"), NOW, attempts=2, lost=1, spent=SPENT))
     run(store.hold(leased(store, "req_1"), "acme", MESSAGE, NOW))
-    return HeldJob("nightly", "a", "req_1", "acme")
+    return HeldJob("nightly", "a", "req_1", "acme", SPENT)
 
 
 # --- take
@@ -190,7 +190,7 @@ def test_counts_are_kept_in_eight_parts_and_for_ninety_days(store: DynamoJobs) -
     [
         (NOW, Occupied(Why.BUSY, UNTIL)),
         (UNTIL - SECOND, Occupied(Why.BUSY, UNTIL)),
-        (UNTIL, Lease("nightly", "a", "req_2", LATER)),
+        (UNTIL, Lease("nightly", "a", "req_2", LATER, attempts=1)),
     ],
 )
 def test_a_job_is_busy_until_its_lease_ends(store: DynamoJobs, now: dt.datetime, found: Lease | Occupied) -> None:
@@ -199,17 +199,18 @@ def test_a_job_is_busy_until_its_lease_ends(store: DynamoJobs, now: dt.datetime,
     assert tally(store) == Tally(started=1)
 
 
-def test_a_lease_that_ended_before_a_call_lost_nothing(store: DynamoJobs) -> None:
+def test_each_lease_that_ended_before_a_call_counts_as_an_attempt_and_lost_nothing(store: DynamoJobs) -> None:
     take(store)
-    assert leased(store, "req_2", UNTIL, LATER).lost == 0
+    second, third = leased(store, "req_2", UNTIL, LATER), leased(store, "req_3", LATER, LATER + SECOND)
+    assert [(lease.attempts, lease.lost) for lease in (second, third)] == [(1, 0), (2, 0)]
 
 
-def test_each_lease_that_ended_in_a_call_counts_as_lost(store: DynamoJobs) -> None:
+def test_each_lease_that_ended_in_a_call_counts_as_lost_and_not_as_an_attempt(store: DynamoJobs) -> None:
     assert run(store.calling(leased(store)))
     second = leased(store, "req_2", UNTIL, LATER)
-    assert second.lost == 1
     assert run(store.calling(second))
-    assert leased(store, "req_3", LATER, LATER + SECOND).lost == 2
+    third = leased(store, "req_3", LATER, LATER + SECOND)
+    assert [(lease.attempts, lease.lost) for lease in (second, third)] == [(0, 1), (0, 2)]
 
 
 def test_of_eight_that_take_a_new_job_one_has_it(store: DynamoJobs) -> None:
@@ -317,10 +318,12 @@ def test_an_ended_job_is_remembered_for_fifteen_days_and_is_new_after_that_thoug
     run(store.end(leased(store), End.DONE, SPENT, NOW))
     until = EXPIRED + dt.timedelta(minutes=15)
     assert take(store, "req_2", EXPIRED - SECOND, until) == Occupied(Why.ENDED)
-    assert take(store, "req_2", EXPIRED, until, "another-print") == Lease("nightly", "a", "req_2", until)
+    again = take(store, "req_2", EXPIRED, until, "another-print")
+    assert again == Lease("nightly", "a", "req_2", until)
     assert tally(store).started == 2
-    found = run(store.take("nightly", "a", "another-print", "req_3", (until, until + SECOND)))
-    assert found == Lease("nightly", "a", "req_3", until + SECOND), "nothing of the earlier job is left"
+    assert run(store.calling(again))
+    last = take(store, "req_3", until, until + SECOND, "another-print")
+    assert last == Lease("nightly", "a", "req_3", until + SECOND, lost=1), "nothing of the earlier job is left"
 
 
 # --- calling, put_back, end
@@ -339,6 +342,7 @@ def test_what_a_job_failed_lost_and_cost_is_known_to_its_next_owner_at_once(stor
     lease = leased(store)
     run(store.calling(lease))
     run(store.put_back(lease, NOW, attempts=2, lost=1, spent=SPENT))
+    assert item(store)["state"] == {"S": "queued"}
     assert take(store, "req_2", NOW) == Lease(
         "nightly", "a", "req_2", UNTIL, 2, 1, Decimal("0.0000441"), Decimal("0.000735")
     )
@@ -368,6 +372,20 @@ def test_who_has_lost_the_lease_changes_nothing(store: DynamoJobs, method: str) 
         else:
             call.close()
     assert (item(store), tally(store), messages(store)) == (before, Tally(started=1), [])
+
+
+@pytest.mark.parametrize("method", ["calling", "put_back", "hold"])
+def test_who_has_put_a_job_back_has_its_lease_no_longer(store: DynamoJobs, method: str) -> None:
+    lease = leased(store)
+    run(store.put_back(lease, NOW, attempts=1, lost=0, spent=SPENT))
+    before = item(store)
+    if method == "calling":
+        assert not run(store.calling(lease))
+    elif method == "put_back":
+        run(store.put_back(lease, LATER, attempts=5, lost=5, spent=Spent()))
+    else:
+        run(store.hold(lease, "acme", MESSAGE, NOW))
+    assert (item(store), messages(store)) == (before, [])
 
 
 def test_a_job_ends_once_however_often_that_is_told(store: DynamoJobs) -> None:
@@ -519,7 +537,7 @@ def test_a_job_that_is_held_again_is_not_released_by_who_sent_it_the_first_time(
     assert isinstance(again, Lease)
     run(store.hold(again, "acme", MESSAGE, NOW))
     run(store.released(first))
-    assert held(store) == [HeldJob("nightly", "a", "req_2", "acme")]
+    assert held(store) == [HeldJob("nightly", "a", "req_2", "acme", SPENT)]
     assert run(store.kept("nightly", "a")) == Kept(AS_KEPT, None)
     assert messages(store) == ["batches/req_2.json"], "of the two messages one is enough"
 
@@ -568,7 +586,7 @@ def test_a_held_job_is_canceled_once_however_often_that_is_told(store: DynamoJob
     job = held_job(store)
     for _ in range(2):
         run(store.end_held(job, NOW))
-    assert tally(store) == Tally(started=1, canceled=1)
+    assert tally(store) == Tally(1, 0, 0, 1, Decimal("0.0000441"), Decimal("0.000735"))
     assert (held(store), messages(store)) == ([], [])
     assert item(store)["expires_at"] == {"N": "1796731200"}
     assert take(store, "req_2") == Occupied(Why.ENDED)
@@ -577,7 +595,8 @@ def test_a_held_job_is_canceled_once_however_often_that_is_told(store: DynamoJob
 
 def test_a_held_job_is_canceled_once_though_the_reply_was_lost(store: DynamoJobs, losing: DynamoJobs) -> None:
     run(losing.end_held(held_job(store), NOW))
-    assert (tally(store), messages(store)) == (Tally(started=1, canceled=1), [])
+    assert tally(store) == Tally(1, 0, 0, 1, Decimal("0.0000441"), Decimal("0.000735"))
+    assert messages(store) == []
 
 
 def test_a_job_that_is_released_may_still_be_canceled_until_somebody_has_it(store: DynamoJobs) -> None:
@@ -602,7 +621,7 @@ def test_a_job_that_is_held_again_is_not_canceled_by_who_saw_it_the_first_time(s
     assert isinstance(again, Lease)
     run(store.hold(again, "acme", MESSAGE, NOW))
     run(store.end_held(first, NOW))
-    assert held(store) == [HeldJob("nightly", "a", "req_2", "acme")]
+    assert held(store) == [HeldJob("nightly", "a", "req_2", "acme", SPENT)]
     assert run(store.kept("nightly", "a")) == Kept(AS_KEPT, None)
     assert tally(store) == Tally(started=1)
 

@@ -165,9 +165,10 @@ def test_a_result_is_one_json_object_in_its_group(aws: Aws) -> None:
     bucket = f"results-{uuid.uuid4()}"
     aws.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-north-1"})
     store = S3Results(aws, bucket)
-    assert run(store.exists("g", "a")) is False
+    assert run(store.read("g", "a")) is None
     run(store.put("g", "a", {"custom_id": "a", "text": "Grüße 😀"}))
-    assert run(store.exists("g", "a")) is True
+    assert run(store.read("g", "a")) == {"custom_id": "a", "text": "Grüße 😀"}
+    assert run(store.read("g", "b")) is None
     found = aws.client("s3").get_object(Bucket=bucket, Key="results/g/a.json")
     assert json.loads(found["Body"].read()) == {"custom_id": "a", "text": "Grüße 😀"}
     assert found["ContentType"] == "application/json"
@@ -216,7 +217,7 @@ def operations(aws: Aws) -> dict[str, Coroutine[Any, Any, object]]:
         "tenants.by_key": DynamoTenants(aws, "t", FakeClock()).by_key("k"),
         "tenants.by_name": DynamoTenants(aws, "t", FakeClock()).by_name("default"),
         "attempts": DynamoAttempts(aws, "t").failed("g", "a", NOW),
-        "results.exists": S3Results(aws, "bucket").exists("g", "a"),
+        "results.read": S3Results(aws, "bucket").read("g", "a"),
         "results.put": S3Results(aws, "bucket").put("g", "a", {}),
         "queue.defer": jobs.defer("h", 1.0),
         "queue.set_aside": jobs.set_aside("b", "r"),

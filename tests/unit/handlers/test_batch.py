@@ -266,3 +266,25 @@ def test_without_senders_in_its_policy_a_tenant_takes_jobs_from_everybody() -> N
     world = World(tenant("acme"))
     drain(world, pinned("a", tenant="acme"))
     assert kinds(world) == {"a": "succeeded"}
+
+
+def test_thirty_minutes_of_429_lose_nothing_and_put_nothing_in_the_dead_letter_queue() -> None:
+    world = World()
+    answer, over = world.claude.send, world.clock.seconds + 1_800
+
+    async def limited_for_half_an_hour(*given: Any) -> Reply:
+        if world.clock.seconds < over:
+            raise limited(429, 20.0)
+        return await answer(*given)
+
+    world.claude.send = limited_for_half_an_hour  # type: ignore[assignment,method-assign]  # the fake is asked this way
+    waiting = [job(f"job-{place}") for place in range(20)]
+    for _ in range(10):
+        left = drain(world, *waiting, concurrency=10)
+        waiting = [record for record in waiting if record["messageId"] in left]
+        world.clock.advance(60.0)
+    assert (waiting, world.queue.aside, world.attempts.counts) == ([], [], {})
+    assert set(kinds(world).values()) == {"succeeded"}
+    assert len(world.results.items) == 20
+    assert world.clock.seconds > over
+    assert not [entry for entry in world.ledger.entries if entry.flags]

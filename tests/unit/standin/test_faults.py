@@ -182,7 +182,7 @@ def test_the_meter_shows_calls_in_order_and_since(desk: Desk, ask: Json) -> None
         "label": "complex",
         "fault": None,
     }
-    assert desk.client.get("/_meter?since=1").json() == {"calls": [second], "total": 2}
+    assert desk.client.get("/_meter?since=1").json() == {"calls": [second], "total": 2, "limited": []}
     assert desk.client.get("/_meter?since=x").status_code == 400
 
 
