@@ -37,6 +37,7 @@ from cost_router.core.record import Record
 from cost_router.core.router import Answer, Router, Steps
 
 DELIVERY_TRIES: Final = 4  # of a result that was paid for, at the least, before the job is given back
+DELIVERY_WAIT: Final = 10.0  # seconds at the most between them: less than what the lease outlives the deadline by
 LONGEST_WAIT: Final = 900.0  # seconds that a job is put back for
 SHORTEST_WAIT: Final = 5.0
 COPY_WAIT: Final = 30.0  # of a message whose job somebody works on: most likely it is done by then
@@ -127,7 +128,7 @@ class JobRunner:
             return await self._cancel(lease, record)
         if job.answer_by and job.answer_by <= now:
             passed = f"router.answer_by: {job.answer_by.isoformat()!r} had passed before the job was started"
-            return await self._fail(lease, InvalidRequest(f"{passed}; nothing was paid for it"), record)
+            return await self._fail(lease, InvalidRequest(f"{passed}; it was not called"), record)
         if state is GroupState.PAUSED:
             await self.jobs.hold(lease, job.request.tenant.name, job.message, now)
             record.outcome = "held"
@@ -183,7 +184,7 @@ class JobRunner:
                 late = self.clock.monotonic() >= job.request.deadline
                 if attempt >= DELIVERY_TRIES and late:
                     raise NotDelivered(str(error)) from error
-                await self.clock.sleep(full_jitter(attempt, self.chance.fraction(), base=1.0))
+                await self.clock.sleep(full_jitter(attempt, self.chance.fraction(), base=1.0, cap=DELIVERY_WAIT))
             else:
                 return
 
