@@ -456,6 +456,10 @@ class MemoryResults:
             raise StoreError("s3.get_object: ReadTimeoutError")
         return self.items.get(f"{group}/{custom_id}")
 
+    async def put_first(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
+        if f"{group}/{custom_id}" not in self.items:
+            await self.put(group, custom_id, result)
+
     async def put(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
         if self.down or self.failing_puts:
             self.failing_puts = max(0, self.failing_puts - 1)

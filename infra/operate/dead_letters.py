@@ -204,7 +204,7 @@ def _forget_failures(target: Target, letter: DeadLetter) -> None:
         target.client("dynamodb").update_item(
             TableName=target.tables["jobs"],
             Key={Table.JOBS_KEY: {"S": "/".join(letter.address)}},
-            UpdateExpression="REMOVE attempts",
+            UpdateExpression="REMOVE attempts, defects",
             ConditionExpression=f"attribute_exists({Table.JOBS_KEY})",  # else the update would make an empty item
         )
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The `jobs` table: how often a job failed through no fault of its own or of a rate limit.
+"""The `jobs` table: how often a job made its function fail.
 
 SQS's own receive count rises with every deferral, so it cannot tell a poisonous job from a patient one.
 """
@@ -7,32 +7,22 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
-from cost_router.adapters.aws import Aws
-from cost_router.contract import Table
+from cost_router.adapters.jobs_table import JobsTable, expiry, number
 
-KEPT_FOR: Final = dt.timedelta(days=15)  # one day longer than a message can wait on the queue
+DEFECTS: Final = "defects"  # apart from the `attempts` of a lease, which Claude's failures count in
 
 
 @dataclass(frozen=True, slots=True)
 class DynamoAttempts:
     """`Attempts` in DynamoDB."""
 
-    aws: Aws
-    table: str
+    table: JobsTable
 
     async def failed(self, group: str, custom_id: str, now: dt.datetime) -> int:
         """Count one more failure and return how many there are. Raises `StoreError`."""
-        reply = await self.aws.call(
-            "dynamodb",
-            "update_item",
-            TableName=self.table,
-            Key={Table.JOBS_KEY: {"S": f"{group}/{custom_id}"}},
-            UpdateExpression="ADD attempts :one SET #ttl = :ttl",
-            ExpressionAttributeNames={"#ttl": Table.TTL},
-            ExpressionAttributeValues={
-                ":one": {"N": "1"},
-                ":ttl": {"N": str(int((now + KEPT_FOR).timestamp()))},
-            },
-            ReturnValues="UPDATED_NEW",
-        )
-        return int(reply["Attributes"]["attempts"]["N"])
+        job = f"{group}/{custom_id}"
+        # What is there has its own time to live, or none: a line or a held job may wait longer than this counts.
+        item = await self.table.update(job, "ADD #defects :one", "attribute_exists(#state)", one=1)
+        if item is None:
+            item = await self.table.update(job, "ADD #defects :one SET #ttl = :ttl", one=1, ttl=expiry(now))
+        return int(number(item or {}, DEFECTS))

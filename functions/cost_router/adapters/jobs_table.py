@@ -48,6 +48,7 @@ NAMES: Final = {
     "#owner": "owner",
     "#print": "fingerprint",
     "#attempts": "attempts",
+    "#defects": "defects",
     "#lost": "lost",
     "#spent": "spent_usd",
     "#baseline": "baseline_usd",

@@ -168,6 +168,9 @@ class Results(Protocol):
     async def put(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
         """Keep the result of a job."""
 
+    async def put_first(self, group: str, custom_id: str, result: Mapping[str, Any]) -> None:
+        """Keep the result of a job unless it has one, which may have been paid for."""
+
 
 class Attempts(Protocol):
     """How often a job made its function fail."""

@@ -66,7 +66,7 @@ class Releaser:
         async def end(job: HeldJob) -> None:
             told = {"cost_usd": dollars(job.spent.cost_usd), "tenant": job.tenant}
             result = {"custom_id": job.custom_id, "result": CANCELED, "router": told}
-            await self.results.put(job.group, job.custom_id, result)
+            await self.results.put_first(job.group, job.custom_id, result)
             await self.jobs.end_held(job, self.clock.now())
 
         await for_each(held, end)
@@ -76,7 +76,7 @@ class Releaser:
             told = {"label": line.label, "cause": line.cause, "cost_usd": dollars(line.booked_usd), "lane": BATCH}
             whose = attribution(line.request_id, line.tenant, line.tags)
             result = {"custom_id": line.custom_id, "result": CANCELED, "router": {**told, **whose}}
-            await self.results.put(line.group, line.custom_id, result)
+            await self.results.put_first(line.group, line.custom_id, result)
             ended = Ended(End.CANCELED, Spent(line.booked_usd))
             await self.lines.done(line, None, ended, self.clock.now())
 

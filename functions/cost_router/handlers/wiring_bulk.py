@@ -60,7 +60,7 @@ def queue_door(settings: Settings, batch: BatchSettings, aws: Aws) -> QueueDoor:
         groups=DynamoGroups(table),
         results=S3Results(aws, batch.results_bucket),
         params=LargeParams(aws, batch.results_bucket),
-        attempts=DynamoAttempts(aws, batch.jobs_table),
+        attempts=DynamoAttempts(table),
         queue=SqsQueue(aws, batch.jobs_queue_url, batch.dead_letter_queue_url),
     )
     return door(settings, batch, wiring.outside(settings, aws), parts)

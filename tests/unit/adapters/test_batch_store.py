@@ -220,7 +220,7 @@ def test_a_message_that_json_cannot_carry_is_refused_before_anything_is_kept(sto
 
 
 def test_a_failed_attempt_of_the_job_does_not_let_its_line_expire(store: DynamoBatchStore) -> None:
-    attempts = DynamoAttempts(store.table.aws, store.table.name)
+    attempts = DynamoAttempts(store.table)
     run(attempts.failed("nightly", "a", NOW))
     park(store)
     assert "expires_at" not in item(store)

@@ -11,14 +11,16 @@ import pytest
 
 from cost_router.adapters.attempts import DynamoAttempts
 from cost_router.adapters.aws import Aws
+from cost_router.adapters.jobs_table import JobsTable
 from cost_router.adapters.labels import DynamoLabels
 from cost_router.adapters.queue import SqsQueue
 from cost_router.adapters.results import S3Results
 from cost_router.adapters.tenants import DynamoTenants
+from cost_router.adapters.transactions import Transactions
 from cost_router.contract import DEFAULT_TENANT, DEFAULT_TENANT_KEY, Table
 from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.words import Label, Tier
-from tests.builders import NOW, FakeClock, run
+from tests.builders import NOW, FakeClock, FixedChance, run
 from tests.unit.adapters.tables import make_table
 
 TTL = dt.timedelta(days=7)
@@ -153,11 +155,15 @@ def test_a_tenant_edited_wrongly_by_hand_is_named(aws: Aws, damage: dict[str, An
 # --- attempts, results, queue
 
 
+def table_of(aws: Aws, name: str) -> JobsTable:
+    return JobsTable(aws, name, Transactions(aws, FakeClock(), FixedChance()))
+
+
 def test_attempts_count_up_per_job_and_expire(aws: Aws) -> None:
-    store = DynamoAttempts(aws, make_table(aws, Table.JOBS_KEY))
+    store = DynamoAttempts(table_of(aws, make_table(aws, Table.JOBS_KEY)))
     assert [run(store.failed("g", "a", NOW)) for _ in range(3)] == [1, 2, 3]
     assert run(store.failed("g", "b", NOW)) == 1
-    item = aws.client("dynamodb").get_item(TableName=store.table, Key={"job": {"S": "g/a"}})["Item"]
+    item = aws.client("dynamodb").get_item(TableName=store.table.name, Key={"job": {"S": "g/a"}})["Item"]
     assert item["expires_at"]["N"] == str(int((NOW + dt.timedelta(days=15)).timestamp()))
 
 
@@ -172,6 +178,15 @@ def test_a_result_is_one_json_object_in_its_group(aws: Aws) -> None:
     found = aws.client("s3").get_object(Bucket=bucket, Key="results/g/a.json")
     assert json.loads(found["Body"].read()) == {"custom_id": "a", "text": "Grüße 😀"}
     assert found["ContentType"] == "application/json"
+
+
+def test_a_result_that_is_there_stays_when_only_the_first_is_to_be_kept(aws: Aws) -> None:
+    bucket = f"results-{uuid.uuid4()}"
+    aws.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-north-1"})
+    store = S3Results(aws, bucket)
+    for text in ("first", "second"):
+        run(store.put_first("g", "a", {"text": text}))
+    assert run(store.read("g", "a")) == {"text": "first"}
 
 
 def queue(aws: Aws) -> SqsQueue:
@@ -216,8 +231,9 @@ def operations(aws: Aws) -> dict[str, Coroutine[Any, Any, object]]:
         "labels.put": DynamoLabels(aws, "t", TTL).put("k", Label.SIMPLE, NOW),
         "tenants.by_key": DynamoTenants(aws, "t", FakeClock()).by_key("k"),
         "tenants.by_name": DynamoTenants(aws, "t", FakeClock()).by_name("default"),
-        "attempts": DynamoAttempts(aws, "t").failed("g", "a", NOW),
+        "attempts": DynamoAttempts(table_of(aws, "t")).failed("g", "a", NOW),
         "results.read": S3Results(aws, "bucket").read("g", "a"),
+        "results.put_first": S3Results(aws, "bucket").put_first("g", "a", {}),
         "results.put": S3Results(aws, "bucket").put("g", "a", {}),
         "queue.defer": jobs.defer("h", 1.0),
         "queue.set_aside": jobs.set_aside("b", "r"),
