@@ -71,7 +71,7 @@ class Standing:
             "done": self.tally.done,
             "failed": self.tally.failed,
             "canceled": self.tally.canceled,
-            "percent": float(self.percent),
+            "percent": float(self.percent),  # of jobs, not money
             "cost_usd": dollars(self.tally.cost_usd),
             "baseline_usd": dollars(self.tally.baseline_usd),
             "saved_usd": dollars(self.saved_usd),

@@ -128,7 +128,7 @@ class _Flow:
             return self.paused_until - now
         if not self.known:
             return self._first(now)
-        costs = {"requests": 1.0, "input-tokens": float(input_tokens), "output-tokens": self.output_tokens}
+        costs = {"requests": 1.0, "input-tokens": 1.0 * input_tokens, "output-tokens": self.output_tokens}
         waits = [bucket.wait(costs[name], self.share, self._steady, now) for name, bucket in self.buckets.items()]
         if (wait := max(waits, default=0.0)) > SHORTEST_WAIT:
             self.held_back = True
@@ -207,7 +207,7 @@ class _Bucket:
         if began < self.began:
             return
         self.rate = limit / WINDOW
-        self.seen, self.seen_at, self.began, self.taken = float(remaining), now, began, 0.0
+        self.seen, self.seen_at, self.began, self.taken = 1.0 * remaining, now, began, 0.0
 
     def wait(self, cost: float, share: float, steady: float, now: float) -> float:
         """Seconds until a call of that cost may begin if nothing changes; zero or less is now."""

@@ -156,7 +156,7 @@ def test_lines_of_the_same_batch_that_had_succeeded_keep_their_batch_price() -> 
         await cancel(batch_id)
         lane.batches.scripted.pop(f"{lane.batch.marker}-{lane.request_id('a')}", None)
 
-    lane.batches.cancel = cancel_but_a  # type: ignore[method-assign]
+    lane.batches.cancel = cancel_but_a  # type: ignore[method-assign]  # the fake's own
     until(lane, SOON - IN_TIME)
     lane.round()
     assert lane.kinds == {"a": "succeeded"}
@@ -293,13 +293,13 @@ def test_lines_of_a_batch_whose_cancelling_was_begun_are_known_to_be_canceled_by
         await cancel(batch_id)
         raise Killed("cancel") if dies else LOST
 
-    lane.batches.cancel = cancel_and_fail  # type: ignore[method-assign]
+    lane.batches.cancel = cancel_and_fail  # type: ignore[method-assign]  # the fake's own
     if dies:
         with pytest.raises(Killed):
             until(lane, SOON - IN_TIME)
     else:
         until(lane, SOON - IN_TIME)
-    lane.batches.cancel = cancel  # type: ignore[method-assign]
+    lane.batches.cancel = cancel  # type: ignore[method-assign]  # the fake's own
     lane.round(after=17 * MINUTE)
     lane.round()
     assert send(lane, *pointers(lane)) == []
@@ -315,10 +315,10 @@ def test_a_cancel_that_never_got_through_is_asked_for_again() -> None:
         asked += 1
         raise UpstreamError(LOST.failure)
 
-    lane.batches.cancel = fail  # type: ignore[method-assign]
+    lane.batches.cancel = fail  # type: ignore[method-assign]  # the fake's own
     until(lane, SOON - IN_TIME)
     lane.round()
-    lane.batches.cancel = cancel  # type: ignore[method-assign]
+    lane.batches.cancel = cancel  # type: ignore[method-assign]  # the fake's own
     lane.round()
     assert (asked, lane.batches.canceled) == (2, ["msgbatch_1"])
 

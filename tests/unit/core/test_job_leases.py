@@ -116,12 +116,12 @@ def worker(world: World, process: Process, paid: "Counter[tuple[str, str]] | Non
     """A queue's door whose whole outside is mortal."""
     whole = World()
     whole.__dict__.update(world.__dict__)
-    whole.jobs = Mortal(world.jobs, process)  # type: ignore[assignment]
-    whole.lines = Mortal(world.lines, process)  # type: ignore[assignment]
-    whole.groups = Mortal(world.groups, process)  # type: ignore[assignment]
-    whole.results = Mortal(world.results, process, "results.")  # type: ignore[assignment]
-    whole.ledger = Mortal(world.ledger, process, "ledger.")  # type: ignore[assignment]
-    whole.claude = MortalClaude(world.claude, process, Counter() if paid is None else paid)  # type: ignore[assignment]
+    whole.jobs = Mortal(world.jobs, process)  # type: ignore[assignment]  # a stand-in for the fake
+    whole.lines = Mortal(world.lines, process)  # type: ignore[assignment]  # a stand-in for the fake
+    whole.groups = Mortal(world.groups, process)  # type: ignore[assignment]  # a stand-in for the fake
+    whole.results = Mortal(world.results, process, "results.")  # type: ignore[assignment]  # a stand-in for the fake
+    whole.ledger = Mortal(world.ledger, process, "ledger.")  # type: ignore[assignment]  # a stand-in for the fake
+    whole.claude = MortalClaude(world.claude, process, Counter() if paid is None else paid)  # type: ignore[assignment]  # a stand-in for the fake
     return whole.door()
 
 
@@ -352,12 +352,12 @@ def test_who_comes_back_after_his_lease_has_ended_calls_nothing_more() -> None:
     calling = world.jobs.calling
 
     async def late(held: Any) -> bool:
-        world.jobs.calling = calling  # type: ignore[method-assign]
+        world.jobs.calling = calling  # type: ignore[method-assign]  # the fake's own
         world.clock.advance(AFTER_LEASE)
         assert await world.door().drain({"Records": [pinned()]}, 900.0) == {"batchItemFailures": []}
         return await calling(held)
 
-    world.jobs.calling = late  # type: ignore[method-assign, assignment]
+    world.jobs.calling = late  # type: ignore[method-assign, assignment]  # the fake's own
     assert deliver(world, pinned()) == ["a"]
     assert len(world.claude.calls) == 1
     assert (tally(world).done, world.ledger.open, len(world.ledger.entries)) == (1, {}, 1)
@@ -421,7 +421,7 @@ def test_a_job_whose_store_failed_after_it_was_parked_is_parked_once() -> None:
         await park(*given)
         raise StoreError("dynamodb.update_item: ReadTimeoutError")
 
-    lane.store.park = park_and_fail  # type: ignore[method-assign, assignment]
+    lane.store.park = park_and_fail  # type: ignore[method-assign, assignment]  # the fake's own
     assert lane.drop("a") == ["a"]
     assert lane.world.jobs.state("g/a") == "parked"
     assert lane.drop("a") == []
@@ -483,7 +483,7 @@ def test_a_job_that_ended_in_a_failing_store_ends_once() -> None:
         await real(*given)
         raise StoreError("dynamodb.transact_write_items: ReadTimeoutError")
 
-    world.jobs.end = end  # type: ignore[method-assign, assignment]
+    world.jobs.end = end  # type: ignore[method-assign, assignment]  # the fake's own
     assert deliver(world, pinned()) == ["a"]
     assert (world.jobs.state("g/a"), tally(world).done) == ("done", 1)
     assert deliver(world, pinned()) == []
@@ -547,7 +547,7 @@ def test_a_set_aside_that_fails_leaves_the_message_on_the_queue() -> None:
     async def set_aside(body: str, reason: str) -> None:
         raise StoreError("sqs.send_message: ReadTimeoutError")
 
-    world.queue.set_aside = set_aside  # type: ignore[method-assign]
+    world.queue.set_aside = set_aside  # type: ignore[method-assign]  # the fake's own
     assert deliver(world, pinned(text="another")) == ["a"]
 
 

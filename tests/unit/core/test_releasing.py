@@ -350,10 +350,10 @@ def test_an_event_that_was_sent_by_a_round_that_failed_then_may_be_sent_again_an
     async def failing(*_: object) -> None:
         raise StoreError("dynamodb.update_item: ReadTimeoutError")
 
-    lane.world.groups.told = failing  # type: ignore[method-assign, assignment]
+    lane.world.groups.told = failing  # type: ignore[method-assign, assignment]  # the fake's own
     with pytest.raises(StoreError):
         lane.round()
-    lane.world.groups.told = told  # type: ignore[method-assign]
+    lane.world.groups.told = told  # type: ignore[method-assign]  # the fake's own
     lane.round()
     lane.round()
     assert len(lane.events.told) == 2
@@ -409,7 +409,7 @@ def test_more_held_jobs_than_a_round_has_time_for_are_released_by_the_next(monke
         lane.world.clock.advance(241.0)
         return await put_back(jobs)
 
-    lane.returns.put_back = slowly  # type: ignore[method-assign, assignment]
+    lane.returns.put_back = slowly  # type: ignore[method-assign, assignment]  # the fake's own
     lane.round()
     assert len(lane.returns.sent) == 2
     for _ in range(3):
@@ -425,7 +425,7 @@ def test_the_collector_keeps_looking_after_other_things_when_a_group_fails() -> 
     async def put_back(jobs: list[HeldJob]) -> list[HeldJob]:
         raise StoreError("sqs.send_message_batch: ReadTimeoutError")
 
-    lane.returns.put_back = put_back  # type: ignore[method-assign, assignment]
+    lane.returns.put_back = put_back  # type: ignore[method-assign, assignment]  # the fake's own
     with pytest.raises(StoreError):
         lane.round()
     assert len(lane.batches.submitted) == 1

@@ -58,7 +58,7 @@ def when_called(world: World) -> list[float]:
         at.append(world.clock.monotonic() - began)
         return await send(body, headers, seconds)
 
-    world.claude.send = noting  # type: ignore[method-assign]
+    world.claude.send = noting  # type: ignore[method-assign]  # the fake's own
     return at
 
 

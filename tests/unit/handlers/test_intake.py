@@ -160,7 +160,7 @@ def test_a_bucket_that_is_down_puts_the_job_back() -> None:
     async def unreadable(key: str) -> bytes | None:
         raise StoreError(f"s3.get_object {key}: ReadTimeoutError")
 
-    world.params.read = unreadable  # type: ignore[method-assign]
+    world.params.read = unreadable  # type: ignore[method-assign]  # the fake's own
     assert drain(world, large()) == ["a"]
     assert (world.results.items, world.attempts.counts) == ({}, {})
 
@@ -301,7 +301,7 @@ def test_the_job_bears_its_message_its_count_and_its_name() -> None:
 def test_the_order_of_members_does_not_count_that_of_lists_does() -> None:
     one = {"max_tokens": 5, "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
     two = {"messages": [{"content": "a", "role": "user"}, {"content": "b", "role": "assistant"}], "max_tokens": 5}
-    three = {**one, "messages": one["messages"][::-1]}  # type: ignore[index]
+    three = {**one, "messages": one["messages"][::-1]}  # type: ignore[index]  # JSON
     assert fingerprint(b"k" * 32, one) == fingerprint(b"k" * 32, two) != fingerprint(b"k" * 32, three)
 
 
