@@ -27,9 +27,10 @@ from cost_router.core.request import Hints, Request, Tenant
 from cost_router.core.router import Router
 from cost_router.core.words import Label, Tier
 from cost_router.handlers import wiring, wiring_bulk
-from cost_router.handlers.app import make_app
+from cost_router.handlers.app import Parts, make_app
 from cost_router.handlers.auth import key_hash
 from cost_router.handlers.batch import QueueDoor
+from cost_router.handlers.front import Front
 from cost_router.handlers.outside import Outside
 from cost_router.handlers.settings import BatchSettings, RouterSettings, Settings
 from tests.bulk import MemoryGroups, MemoryJobs, MemoryParams
@@ -576,7 +577,7 @@ class World:
         return self.door().runner
 
     def app(self) -> Starlette:
-        return make_app(self.router, self.outside, self.router_settings, self.reader)
+        return make_app(Front(self.router, self.outside, self.router_settings), Parts(reader=self.reader))
 
     def door(self, concurrency: int = 5) -> QueueDoor:
         """A new process each time: what a limiter has learned, and its locks, belong to one event loop."""

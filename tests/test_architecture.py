@@ -167,7 +167,7 @@ def test_message_batches_are_created_in_one_place() -> None:
     assert posting == {
         "functions/cost_router/adapters/batches.py",
         "functions/cost_router/adapters/claude.py",
-        "functions/cost_router/handlers/app.py",  # the router's own path of the same name
+        "functions/cost_router/handlers/messages.py",  # the router's own path of the same name
     }
     packing = parsed(DEPLOYED / "core" / "batch_packing.py")
     (submit,) = [node for node in ast.walk(packing) if isinstance(node, ast.AsyncFunctionDef) and node.name == "submit"]

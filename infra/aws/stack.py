@@ -106,6 +106,9 @@ class CostRouterStack(Stack):
             Env.DEADLINE_SECONDS: str(self.config.deadline_seconds),
             Env.STREAM_DEADLINE_SECONDS: str(self.config.stream_deadline_seconds),
             Env.MAX_BODY_BYTES: str(self.config.max_body_bytes),
+            Env.JOBS_TABLE: self.storage.jobs.table_name,
+            Env.RESULTS_BUCKET: self.storage.results.bucket_name,
+            Env.JOBS_QUEUE_URL: self.queueing.jobs.queue_url,
         }
 
     def _batch_environment(self) -> dict[str, str]:

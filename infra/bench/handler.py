@@ -41,6 +41,9 @@ def environment(upstream_url: str) -> dict[str, str]:
         Env.DEADLINE_SECONDS: "27",
         Env.STREAM_DEADLINE_SECONDS: "27",
         Env.MAX_BODY_BYTES: "5000000",
+        Env.JOBS_TABLE: "none",
+        Env.RESULTS_BUCKET: "none",
+        Env.JOBS_QUEUE_URL: "none",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
@@ -86,7 +89,8 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
     from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415  each process measures one thing
     from cost_router.core.request import Tenant  # noqa: PLC0415  each process measures one thing
     from cost_router.handlers import wiring  # noqa: PLC0415  each process measures one thing
-    from cost_router.handlers.app import make_app  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers.app import Parts, make_app  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers.front import Front  # noqa: PLC0415  the same
     from cost_router.handlers.outside import Outside  # noqa: PLC0415  the same
     from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415  each process measures one thing
 
@@ -106,7 +110,7 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
         clock=SystemClock(),
         chance=SystemChance(),
     )
-    return make_app(wiring.router(settings, out), out, RouterSettings.read(env), stores)
+    return make_app(Front(wiring.router(settings, out), out, RouterSettings.read(env)), Parts(reader=stores))
 
 
 class Memory:

@@ -13,16 +13,9 @@ import os  # noqa: E402  after the collector is off
 from mangum import Mangum  # noqa: E402
 
 from cost_router.adapters.aws import Aws  # noqa: E402
-from cost_router.handlers import wiring  # noqa: E402
-from cost_router.handlers.app import make_app  # noqa: E402
-from cost_router.handlers.settings import RouterSettings, Settings  # noqa: E402
+from cost_router.handlers import wiring_https  # noqa: E402
 
-_settings = Settings.read(os.environ)
-_aws = Aws()
-_outside = wiring.outside(_settings, _aws)
-app = make_app(
-    wiring.router(_settings, _outside), _outside, RouterSettings.read(os.environ), wiring.ledger(_settings, _aws)
-)
+app = wiring_https.app(os.environ, Aws())
 handler = Mangum(app, lifespan="off")
 
 gc.freeze()

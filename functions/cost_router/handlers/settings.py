@@ -74,6 +74,9 @@ class RouterSettings:
     deadline_seconds: float
     stream_deadline_seconds: float
     max_body_bytes: int
+    jobs_table: str
+    results_bucket: str
+    jobs_queue_url: str
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "RouterSettings":
@@ -82,6 +85,9 @@ class RouterSettings:
             deadline_seconds=_positive(env, Env.DEADLINE_SECONDS),
             stream_deadline_seconds=_positive(env, Env.STREAM_DEADLINE_SECONDS),
             max_body_bytes=_whole(env, Env.MAX_BODY_BYTES),
+            jobs_table=_text(env, Env.JOBS_TABLE),
+            results_bucket=_text(env, Env.RESULTS_BUCKET),
+            jobs_queue_url=_text(env, Env.JOBS_QUEUE_URL),
         )
 
 

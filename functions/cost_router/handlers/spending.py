@@ -1,18 +1,54 @@
 """`GET /v1/spend`: the cost report of a UTC day: of the caller's tenant, or of the account where its key may see it."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cost_router.core.errors import InvalidRequest, quoted
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route as HttpRoute
+
+from cost_router.core.errors import DeadlinePassed, InvalidRequest, quoted
 from cost_router.core.ports import LedgerReader
+from cost_router.core.record import Record
 from cost_router.core.request import Tenant
 from cost_router.core.spend import Spend, check_by
+from cost_router.handlers import replies
+from cost_router.handlers.front import Front
 
 PARAMETERS: Final = ("day", "by")
 ELSEWHERE: Final = "`cost-router report` and the exported ledger have no such limit"
 MOST_ENTRIES: Final = 200_000  # what is read for one report within a request's time
+
+
+@dataclass(frozen=True, slots=True)
+class SpendEndpoints:
+    """The books, as far as a key may see them."""
+
+    front: Front
+    reader: LedgerReader
+
+    def routes(self) -> list[HttpRoute]:
+        """Paths and methods."""
+        return [HttpRoute("/v1/spend", self.spend, methods=["GET"])]
+
+    async def spend(self, http: HttpRequest) -> Response:
+        """`GET /v1/spend`: a day's cost report."""
+        clock, settings = self.front.out.clock, self.front.settings
+
+        async def read(record: Record, began: float) -> Response:
+            tenant = await self.front.tenant(http, record)
+            asked = parse_query(http.query_params, clock.now().date())
+            left = began + settings.deadline_seconds - clock.monotonic()
+            try:
+                async with asyncio.timeout(left):
+                    return replies.reported(await report(asked, tenant, self.reader), record)
+            except TimeoutError:
+                raise DeadlinePassed(f"day: {asked.day!r} could not be read in time; {ELSEWHERE}") from None
+
+        return await self.front.guarded("spend", read)
 
 
 @dataclass(frozen=True, slots=True)

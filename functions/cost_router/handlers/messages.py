@@ -1,0 +1,65 @@
+"""`POST /v1/messages`, whole or streamed, and `POST /v1/route`, the dry run."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route as HttpRoute
+
+from cost_router.core.record import Record
+from cost_router.core.request import Request
+from cost_router.handlers import replies
+from cost_router.handlers.front import Front
+from cost_router.handlers.streaming import EventStream, unless_gone
+
+Answerer = Callable[[Request, Record], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEndpoints:
+    """Requests for an answer."""
+
+    front: Front
+
+    def routes(self) -> list[HttpRoute]:
+        """Paths and methods."""
+        return [
+            HttpRoute("/v1/messages", self.messages, methods=["POST"]),
+            HttpRoute("/v1/route", self.route, methods=["POST"]),
+        ]
+
+    async def messages(self, http: HttpRequest) -> Response:
+        """`POST /v1/messages`."""
+
+        async def answer(request: Request, record: Record) -> Response:
+            if request.streamed:
+                return await self._stream(http, request, record)
+            return replies.answered(await self.front.router.answer(request, record), record)
+
+        return await self._serve(http, "request", answer)
+
+    async def route(self, http: HttpRequest) -> Response:
+        """`POST /v1/route`: a dry run."""
+
+        async def decide(request: Request, record: Record) -> Response:
+            return replies.routed(await self.front.router.route(request, record), record)
+
+        return await self._serve(http, "route", decide)
+
+    async def _stream(self, http: HttpRequest, request: Request, record: Record) -> Response:
+        """The answer as events, once its content has begun: until then a failure is an HTTP error like any other."""
+        try:
+            begun = await unless_gone(http.receive, self.front.router.answer_stream(request, record))
+        except ClientDisconnect:
+            return replies.left(record)
+        return EventStream(begun, record, self.front.out.telemetry)
+
+    async def _serve(self, http: HttpRequest, kind: str, answerer: Answerer) -> Response:
+        """Admit the request and let `answerer` answer it."""
+
+        async def serve(record: Record, began: float) -> Response:
+            return await answerer(await self.front.admit(http, record, began), record)
+
+        return await self.front.guarded(kind, serve)
