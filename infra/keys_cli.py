@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
+from cost_router.core.guards import GUARDED
 from infra.operate import keys as key_store
 from infra.operate.show import usd
 from infra.operate.target import find_target
@@ -19,6 +20,7 @@ from infra.operate.tenants import (
     KeyProblem,
     Policy,
     change_tenant,
+    parse_allows,
     parse_budget,
     parse_rpm,
     parse_senders,
@@ -51,10 +53,8 @@ SHOWN: Final = {
     "spent in month": "month_spent_usd",
     "left in month": "month_left_usd",
 }
-Senders = Annotated[
-    str | None,
-    typer.Option(help="ids of the IAM principals that may drop its jobs: AROA...,AIDA..."),
-]
+Senders = Annotated[str | None, typer.Option(help="ids of the IAM principals that may drop its jobs: AROA...,AIDA...")]
+Allow = Annotated[str | None, typer.Option(help=f"what multiplies the bill, none by default: {', '.join(GUARDED)}")]
 READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "floor": str,
     "ceiling": str,
@@ -64,6 +64,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "session_budget_usd": parse_budget,
     "session_rpm": parse_rpm,
     "senders": parse_senders,
+    "allows": parse_allows,
 }
 
 
@@ -80,6 +81,7 @@ def keys_create(
     ceiling: Ceiling = None,
     tags: Tags = None,
     senders: Senders = None,
+    allow: Allow = None,
     reads_account: Reads = None,
     stack: Stack = None,
     as_json: AsJson = False,
@@ -88,7 +90,7 @@ def keys_create(
 
     Of a tenant that is there already the options given are changed, for all of its keys.
     """
-    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders)
+    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders, allow)
     given = {name: READERS[name](word) for name, word in zip(READERS, words, strict=True) if word is not None}
     policy = Policy(**given, reads_account=reads_account)
     key = key_store.create(find_target(stack), tenant, policy, dt.datetime.now(dt.UTC))
@@ -122,7 +124,7 @@ def keys_show(tenant: str, *, stack: Stack = None, as_json: AsJson = False) -> N
         print(json.dumps(found))
         return
     console.print(f"tenant {tenant}{', disabled' if found['disabled'] else ''}")
-    for name in ("floor", "ceiling", "tags", "session_rpm", "senders", "reads_account"):
+    for name in ("floor", "ceiling", "tags", "session_rpm", "senders", "reads_account", "allows"):
         console.print(f"  {name.replace('_', ' '):<15} {_cell(found[name])}")
     for said, name in SHOWN.items():
         amount = found[name]
@@ -143,13 +145,14 @@ def keys_set(
     ceiling: Ceiling = None,
     tags: Tags = None,
     senders: Senders = None,
+    allow: Allow = None,
     reads_account: Reads = None,
     disable: Annotated[bool | None, typer.Option("--disable/--enable", help="refuse all keys, or no longer")] = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what a tenant may; only what is given changes, within 60 seconds; `none` takes a field away."""
-    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders)
+    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders, allow)
     given = {name: word for name, word in zip(READERS, words, strict=True) if word is not None}
     changes: dict[str, Any] = {name: None if word == NONE else READERS[name](word) for name, word in given.items()}
     if reads_account is not None:

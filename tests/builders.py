@@ -20,8 +20,9 @@ from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import Failure, StoreError, UpstreamError
 from cost_router.core.jobs import JobRunner
 from cost_router.core.ledger import Entry, reversal, swept
-from cost_router.core.ports import Event, Reply, Row
+from cost_router.core.ports import Counted, Event, Reply, Row
 from cost_router.core.pricing import Usage
+from cost_router.core.receipt import Receipt
 from cost_router.core.record import Collected, Record
 from cost_router.core.request import Hints, Request, Tenant
 from cost_router.core.router import Router
@@ -31,10 +32,13 @@ from cost_router.handlers.app import Parts, make_app
 from cost_router.handlers.auth import key_hash
 from cost_router.handlers.batch import QueueDoor
 from cost_router.handlers.front import Front
+from cost_router.handlers.message_batches import BatchParts
 from cost_router.handlers.outside import Outside
 from cost_router.handlers.settings import BatchSettings, RouterSettings, Settings
+from cost_router.handlers.waiting import Heartbeat
 from tests.bulk import MemoryGroups, MemoryJobs, MemoryParams
 from tests.lane import MemoryBatchStore
+from tests.message_batches import MemoryBatchFiles, MemoryMessageBatches, RecordingOutbox
 
 T = TypeVar("T")
 NOW: Final = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
@@ -48,6 +52,7 @@ ENV: Final[Mapping[str, str]] = {
     Env.LEDGER_TABLE: "ledger",
     Env.JOBS_TABLE: "jobs",
     Env.TENANTS_TABLE: "tenants",
+    Env.REQUESTS_TABLE: "requests",
     Env.RESULTS_BUCKET: "results",
     Env.JOBS_QUEUE_URL: "http://127.0.0.1/jobs",
     Env.DEAD_LETTER_QUEUE_URL: "http://127.0.0.1/dead",
@@ -168,7 +173,7 @@ class Sent:
 class FakeClaude:
     """Classifier calls get `labels`, then `label`; other calls get `script`, then an answer of 100 + 10 tokens.
 
-    An exception in `labels` or `script` is raised. `takes`: seconds that every call takes on the clock.
+    An exception in `labels` or `script` is raised; `NEVER` does not come. `takes`: seconds that a call takes.
     """
 
     clock: FakeClock
@@ -177,6 +182,8 @@ class FakeClaude:
     script: deque[object] = field(default_factory=deque)
     takes: float = 0.0
     calls: list[Sent] = field(default_factory=list)
+    counts: list[Sent] = field(default_factory=list)  # calls that count tokens, which cost nothing
+    counting: deque[object] = field(default_factory=deque)  # what they get: an error, a `Counted`, else 42 tokens
 
     streams: list["FakeStream"] = field(default_factory=list)
 
@@ -203,6 +210,8 @@ class FakeClaude:
             outcome = self.labels.popleft() if self.labels else self.label
         else:
             outcome = self.script.popleft() if self.script else Usage(input_tokens=100, output_tokens=10)
+        if outcome is NEVER:
+            await asyncio.Event().wait()
         if isinstance(outcome, BaseException):
             raise outcome
         if isinstance(outcome, Reply):
@@ -210,6 +219,19 @@ class FakeClaude:
         if isinstance(outcome, Usage):
             return reply(call.model, "the answer", outcome)
         return reply(call.model, json.dumps({"label": outcome}), Usage(input_tokens=400, output_tokens=8))
+
+    async def count(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Counted:
+        self.counts.append(Sent(body, headers, seconds))
+        await asyncio.sleep(0)
+        self.clock.advance(min(self.takes, seconds))
+        if self.takes >= seconds:
+            raise UpstreamError(Failure.TIMEOUT)
+        outcome = self.counting.popleft() if self.counting else None
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if isinstance(outcome, Counted):
+            return outcome
+        return Counted(b'{"input_tokens":42}', "req_counted", {"request-id": "req_counted"})
 
     @property
     def classifier_calls(self) -> list[Sent]:
@@ -322,6 +344,34 @@ class MemoryLabels:
         if self.down:
             raise StoreError("dynamodb.put_item: ReadTimeoutError")
         self.items[key] = (label, now + self.ttl)
+
+
+@dataclass
+class MemoryRequests:
+    """A request log in memory."""
+
+    down: bool = False
+    broken: Exception | None = None  # raised in place of a `StoreError`
+    items: dict[str, tuple[Receipt, dt.datetime]] = field(default_factory=dict)  # with when each expires
+    puts: list[Receipt] = field(default_factory=list)
+
+    async def put(self, receipt: Receipt) -> None:
+        await asyncio.sleep(0)
+        if self.broken:
+            raise self.broken
+        if self.down:
+            raise StoreError("dynamodb.batch_write_item: ReadTimeoutError")
+        self.puts.append(receipt)
+        expires = receipt.at + dt.timedelta(milliseconds=receipt.latency_ms, hours=24)
+        for id_ in (receipt.upstream_request_id, receipt.id):
+            if id_:
+                self.items[id_] = (receipt, expires)
+
+    async def get(self, id_: str, now: dt.datetime) -> Receipt | None:
+        if self.down:
+            raise StoreError("dynamodb.get_item: ReadTimeoutError")
+        receipt, expires = self.items.get(id_, (None, now))
+        return receipt if expires > now else None
 
 
 @dataclass
@@ -512,8 +562,11 @@ def tenant(
     limits: Limits | None = None,
     reads_account: bool = False,
     senders: frozenset[str] = frozenset(),
+    allows: frozenset[str] = frozenset(),
 ) -> Tenant:
-    return Tenant(name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits(), reads_account, senders)
+    return Tenant(
+        name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits(), reads_account, senders, allows
+    )
 
 
 class World:
@@ -534,6 +587,7 @@ class World:
         self.claude = FakeClaude(self.clock, label=label, script=deque(script))
         self.labels = MemoryLabels()
         self.ledger = MemoryLedger()
+        self.requests = MemoryRequests()
         self.tenants = FakeTenants({owner.name: owner for owner in owners}, {KEY: owners[0].name})
         self.telemetry = RecordingTelemetry()
         self.results = MemoryResults()
@@ -543,11 +597,15 @@ class World:
         self.groups = MemoryGroups(self.jobs)
         self.params = MemoryParams()
         self.queue = RecordingQueue()
+        self.batches = MemoryMessageBatches()
+        self.files = MemoryBatchFiles(self.results.items)
+        self.outbox = RecordingOutbox()
         self.settings = dataclasses.replace(
             Settings.read(ENV), limits=limits or Limits(daily_usd=budget), without_store=without_store
         )
         self.reader = MemoryReader(self.ledger)
         self.router_settings = RouterSettings.read(ENV)
+        self.heartbeat = Heartbeat()
         self.batch_settings = BatchSettings.read(ENV)
         self._router: Router | None = None
 
@@ -561,6 +619,7 @@ class World:
             telemetry=self.telemetry,
             clock=self.clock,
             chance=self.chance,
+            requests=self.requests,
         )
 
     @property
@@ -577,7 +636,9 @@ class World:
         return self.door().runner
 
     def app(self) -> Starlette:
-        return make_app(Front(self.router, self.outside, self.router_settings), Parts(reader=self.reader))
+        batches = BatchParts(self.batches, self.files, self.groups, self.outbox)
+        parts = Parts(reader=self.reader, requests=self.requests, batches=batches)
+        return make_app(Front(self.router, self.outside, self.router_settings, self.heartbeat), parts)
 
     def door(self, concurrency: int = 5) -> QueueDoor:
         """A new process each time: what a limiter has learned, and its locks, belong to one event loop."""
@@ -594,6 +655,9 @@ class World:
             params=self.params,
             attempts=self.attempts,
             queue=self.queue,
+            batches=self.batches,
+            files=self.files,
+            outbox=self.outbox,
         )
 
     def request(self, text: str = EASY, **changes: Any) -> Request:

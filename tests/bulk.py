@@ -208,6 +208,12 @@ class MemoryGroups:
         assert now.tzinfo
         self.closed.append(group.name)
 
+    async def cancel(self, name: str, tenant: str, now: dt.datetime) -> None:
+        if self.down:
+            raise StoreError("dynamodb.update_item: ReadTimeoutError")
+        known = self.groups.get(name) or Group(name, tenant, GroupState.RUNNING, now, now)
+        self.groups[name] = dataclasses.replace(known, state=GroupState.CANCELED)
+
     def set(self, name: str, state: GroupState) -> None:
         self.groups[name] = dataclasses.replace(self.groups[name], state=state)
 

@@ -129,6 +129,18 @@ def test_claude_is_called_in_one_place() -> None:
         assert callers == {"functions/cost_router/core/calls.py"}
 
 
+def test_what_is_called_without_money_put_aside_is_counting_only() -> None:
+    """Counting is free; its call and its path stand in one place each, where nothing else could hide behind them."""
+    texts = {relative(path): path.read_text(encoding="utf-8") for path in modules("functions")}
+    assert {path for path, text in texts.items() if re.search(r"claude\.count\(", text)} == {
+        "functions/cost_router/core/counting.py"
+    }
+    assert {path for path, text in texts.items() if '"/v1/messages/count_tokens"' in text} == {
+        "functions/cost_router/adapters/claude.py",
+        "functions/cost_router/handlers/counting.py",  # the router's own path of the same name
+    }
+
+
 def test_only_the_adapters_that_call_claude_have_the_sdk_or_its_client() -> None:
     """Another way to Claude would need one of these names: calls that nothing put money aside for cannot hide."""
     found: dict[str, set[str]] = {}
@@ -167,7 +179,8 @@ def test_message_batches_are_created_in_one_place() -> None:
     assert posting == {
         "functions/cost_router/adapters/batches.py",
         "functions/cost_router/adapters/claude.py",
-        "functions/cost_router/handlers/messages.py",  # the router's own path of the same name
+        "functions/cost_router/handlers/message_batches.py",  # the router's own paths of the same name
+        "functions/cost_router/handlers/messages.py",
     }
     packing = parsed(DEPLOYED / "core" / "batch_packing.py")
     (submit,) = [node for node in ast.walk(packing) if isinstance(node, ast.AsyncFunctionDef) and node.name == "submit"]

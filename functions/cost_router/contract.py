@@ -19,6 +19,7 @@ class Env:
     LEDGER_TABLE: Final = "COST_ROUTER_LEDGER_TABLE"
     JOBS_TABLE: Final = "COST_ROUTER_JOBS_TABLE"
     TENANTS_TABLE: Final = "COST_ROUTER_TENANTS_TABLE"
+    REQUESTS_TABLE: Final = "COST_ROUTER_REQUESTS_TABLE"
     RESULTS_BUCKET: Final = "COST_ROUTER_RESULTS_BUCKET"
     JOBS_QUEUE_URL: Final = "COST_ROUTER_JOBS_QUEUE_URL"
     DEAD_LETTER_QUEUE_URL: Final = "COST_ROUTER_DEAD_LETTER_QUEUE_URL"
@@ -35,6 +36,8 @@ class Env:
     STREAM_DEADLINE_SECONDS: Final = "COST_ROUTER_STREAM_DEADLINE_SECONDS"  # the same for an answer that is streamed
     CLASSIFIER_DEADLINE_SECONDS: Final = "COST_ROUTER_CLASSIFIER_DEADLINE_SECONDS"
     MAX_BODY_BYTES: Final = "COST_ROUTER_MAX_BODY_BYTES"
+    PUBLIC_URL: Final = "COST_ROUTER_PUBLIC_URL"  # base URL that callers use; empty = as their requests tell it
+    BATCH_ROLE_ID: Final = "COST_ROUTER_BATCH_ROLE_ID"  # of the batch function, as SQS tells who sent a message
     JOB_CONCURRENCY: Final = "COST_ROUTER_JOB_CONCURRENCY"  # calls in flight in one batch invocation
     JOB_FUNCTIONS: Final = "COST_ROUTER_JOB_FUNCTIONS"  # batch invocations at a time, which share the account's limits
     HEADROOM_PERCENT: Final = "COST_ROUTER_HEADROOM_PERCENT"  # of the account's limits, left to interactive traffic
@@ -94,6 +97,7 @@ class Table:
     JOBS_SINCE: Final = "since"  # its sort key
     JOBS_INDEX: Final = "by_batch"
     TENANTS_KEY: Final = "pk"  # "key#SHA256" or "tenant#NAME"; partition key
+    REQUESTS_KEY: Final = "id"  # of a request, ours or Claude's; partition key
     TTL: Final = "expires_at"  # epoch seconds, time-to-live attribute of what is not kept
 
 
@@ -112,6 +116,7 @@ class Output:
     LEDGER_TABLE: Final = "LedgerTable"
     JOBS_TABLE: Final = "JobsTable"
     TENANTS_TABLE: Final = "TenantsTable"
+    REQUESTS_TABLE: Final = "RequestsTable"
     ALERTS_TOPIC: Final = "AlertsTopicArn"
     SECRET_ARN: Final = "AnthropicSecretArn"  # noqa: S105  a name
     ADMIN_SECRET_ARN: Final = "AdminSecretArn"  # noqa: S105  a name
@@ -139,6 +144,8 @@ class Task:
     BATCHES: Final = "batches"  # pack, submit and collect Message Batches
 
 
+ANSWERS_PREFIX: Final = "answers"  # of the results bucket: answers/TENANT/REQUEST_ID.json or .sse, too large to send
+ACCEPTED_PREFIX: Final = "accepted"  # of the results bucket: accepted/ID.jsonl, the lines of a batch over HTTPS
 BATCH_PREFIX: Final = "batches"  # of the results bucket: batches/REQUEST_ID.json, a job that waits
 JOBS_PREFIX: Final = "jobs"  # of the results bucket: jobs/GROUP/NAME, params too large for a message
 GROUP_EVENT_SOURCE: Final = "claude-cost-router"  # on the account's default event bus

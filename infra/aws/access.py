@@ -37,6 +37,11 @@ class ClaudeAccess(Construct):
         """Let a function call Claude."""
         self._allow(function, ["CreateInference"])  # POST /v1/messages
 
+    def allow_counting(self, function: lambda_.Function) -> None:
+        """Let a function count tokens: an action of its own where calls are signed; with the key it may anyway."""
+        if not self.secret:
+            self._allow(function, ["CountTokens"])  # POST /v1/messages/count_tokens
+
     def allow_batches(self, function: lambda_.Function) -> None:
         """Let a function use the Message Batches API, whose calls have actions of their own.
 

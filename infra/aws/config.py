@@ -33,7 +33,6 @@ RANGES: Final = {
     "throttle_rate": (1, 10_000),
     "throttle_burst": (1, 5_000),
 }
-IDLE_SECONDS: Final = 300  # a streamed integration that sends nothing for so long is cut, and an answer is sent whole
 WIDEST_BAND: Final = 10  # standard deviations: past it nothing would ever ring
 MARGIN_SECONDS: Final = 5  # for a cold start before the app's clock, and for booking after a call was given up
 OUR_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")  # CDK's own context keys have a colon, a slash or a dash
@@ -52,10 +51,11 @@ class Config:
     provider: str = "anthropic"  # or "aws": Claude Platform on AWS, signed with the functions' roles
     workspace_id: str = ""  # of Claude Platform on AWS; provider aws only
     upstream_url: str = ""  # base URL of the Claude API; empty = the SDK's own
+    public_url: str = ""  # base URL that callers use, if not the stage's own; {api} stands for the API's id
     streaming: bool = True  # uvicorn behind the Lambda Web Adapter; False = Mangum, buffered
     gateway_timeout_seconds: int = 0  # 0 = 900 streaming, 29 buffered; buffered, up to 300 with a raised quota
-    deadline_seconds: int = 0  # of one HTTPS request; 0 = 5 s before the gateway gives up: 295 streaming, 24 buffered
-    stream_deadline_seconds: int = 0  # of an answer that is streamed; 0 = 5 s before the gateway gives up: 895, or 24
+    deadline_seconds: int = 0  # of one HTTPS request; 0 = 5 s before the gateway gives up: 895 streaming, 24 buffered
+    stream_deadline_seconds: int = 0  # the same for an answer that is streamed
     classifier_deadline_seconds: Decimal = Decimal(3)
     max_body_bytes: int = 5_000_000  # Lambda takes 6 MB of event, with the body escaped inside
     label_ttl_days: int = 7
@@ -87,10 +87,8 @@ class Config:
         """Fill in what follows from other fields, then check every field."""
         gateway = self.gateway_timeout_seconds or (STREAM_SECONDS if self.streaming else BUFFERED_SECONDS)
         object.__setattr__(self, "gateway_timeout_seconds", gateway)
-        default = min(gateway, IDLE_SECONDS) - MARGIN_SECONDS
-        object.__setattr__(self, "deadline_seconds", self.deadline_seconds or default)
-        whole = self.stream_deadline_seconds or gateway - MARGIN_SECONDS
-        object.__setattr__(self, "stream_deadline_seconds", whole)
+        for name in ("deadline_seconds", "stream_deadline_seconds"):
+            object.__setattr__(self, name, getattr(self, name) or gateway - MARGIN_SECONDS)
         _check(self)
 
     @classmethod
@@ -114,6 +112,7 @@ def _check(config: Config) -> None:
     fits = re.fullmatch(r"wrkspc_[A-Za-z0-9]+", c.workspace_id) if c.provider == "aws" else not c.workspace_id
     _require(c, "workspace_id", fits, "wrkspc_... with provider aws, nothing with provider anthropic")
     _require(c, "upstream_url", re.fullmatch(r"(https?://\S+)?", c.upstream_url), "http(s)://..., or nothing")
+    _require(c, "public_url", re.fullmatch(r"(https?://\S+)?", c.public_url), "http(s)://..., or nothing")
     slowest = STREAM_SECONDS if c.streaming else RAISED_SECONDS
     _require(c, "gateway_timeout_seconds", 10 <= c.gateway_timeout_seconds <= slowest, f"10 to {slowest}")  # noqa: PLR2004  seconds
     below = c.gateway_timeout_seconds - 1

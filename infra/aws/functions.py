@@ -14,7 +14,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from cost_router.contract import HEALTH_PATH, Task
+from cost_router.contract import HEALTH_PATH, Env, Task
 from infra.aws.nag import acknowledge
 
 MEMORY_MB: Final = 512  # waiting on Claude is the largest AWS line of the bill, and it is charged by memory
@@ -61,6 +61,9 @@ class Batch(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self.function = _function(self, runtime, snap_start=False, adapter=False)
+        # By it the function knows the messages that it has sent itself: SQS tells who sent one.
+        role_id = self.function.role.node.default_child.attr_role_id  # type: ignore[union-attr]  # a role of ours has one
+        self.function.add_environment(Env.BATCH_ROLE_ID, role_id)
         self.function.add_event_source(
             sources.SqsEventSource(
                 queue,

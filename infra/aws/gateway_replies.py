@@ -42,7 +42,14 @@ REPLIES: Final = (
     GatewayReply(_Type.RESOURCE_NOT_FOUND, "not_found_error", 404, "There is no such path or method here."),
     GatewayReply(_Type.ACCESS_DENIED, "permission_error", 403),
     GatewayReply(_Type.WAF_FILTERED, "permission_error", 403, "The request was refused by a firewall rule."),
-    GatewayReply(_Type.REQUEST_TOO_LARGE, "request_too_large", 413, "The request is larger than the gateway takes."),
+    # Its own limit is 10 MB; Lambda's, 6 MB with the body escaped inside, is told in the same way.
+    GatewayReply(
+        _Type.REQUEST_TOO_LARGE,
+        "request_too_large",
+        413,
+        "The request is larger than the gateway takes; accepted: what the router's max_body_bytes allows, "
+        "5 MB unless its operator chose otherwise.",
+    ),
     GatewayReply(
         _Type.THROTTLED,
         "rate_limit_error",

@@ -6,7 +6,15 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
-from cost_router.contract import BATCH_PREFIX, DEFAULT_TENANT_KEY, EXPORT_PREFIX, JOBS_PREFIX, Table
+from cost_router.contract import (
+    ACCEPTED_PREFIX,
+    ANSWERS_PREFIX,
+    BATCH_PREFIX,
+    DEFAULT_TENANT_KEY,
+    EXPORT_PREFIX,
+    JOBS_PREFIX,
+    Table,
+)
 from infra.aws.nag import acknowledge
 from infra.aws.queueing import Queueing
 from infra.aws.storage import Storage
@@ -30,6 +38,43 @@ def report(function: lambda_.Function, storage: Storage) -> None:
     )
 
 
+def log_requests(function: lambda_.Function, storage: Storage) -> None:
+    """Write what requests have cost, and tell it, for `GET /v1/requests/{id}`."""
+    storage.requests.grant(function, "dynamodb:BatchWriteItem", "dynamodb:GetItem")
+
+
+def keep_answers(function: lambda_.Function, storage: Storage) -> None:
+    """Keep answers that are too large to be sent, and sign URLs that give them: these allow what the signer may do."""
+    _objects(function, storage, ANSWERS_PREFIX, "s3:GetObject", "s3:PutObject")
+
+
+def keep_batches(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:
+    """Accept, tell and cancel batches over HTTPS, each of which is a group of jobs, and give their results."""
+    _on_keys(function, storage, ["accepted#msgbatch_*"], "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    _on_keys(function, storage, ["group#msgbatch_*"], "dynamodb:BatchGetItem", "dynamodb:UpdateItem")
+    index = f"{storage.jobs.table_arn}/index/{Table.JOBS_INDEX}"
+    function.add_to_role_policy(
+        iam.PolicyStatement(actions=["dynamodb:Query"], resources=[index], conditions=_keys(["accepted#*"]))
+    )
+    function.add_to_role_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[queueing.jobs.queue_arn]))
+    _objects(function, storage, ACCEPTED_PREFIX, "s3:PutObject")  # nobody else may write there
+    results = "results/msgbatch_*"
+    function.add_to_role_policy(
+        iam.PolicyStatement(actions=["s3:GetObject"], resources=[storage.results.arn_for_objects(results)])
+    )
+    _acknowledge_objects(function, storage, results, "Results of batches over HTTPS, and of no other group.")
+    listed = {"StringLike": {"s3:prefix": [results]}}
+    function.add_to_role_policy(
+        iam.PolicyStatement(actions=["s3:ListBucket"], resources=[storage.results.bucket_arn], conditions=listed)
+    )
+
+
+def unpack_batches(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:
+    """Put the lines of batches over HTTPS on the queue."""
+    _objects(function, storage, ACCEPTED_PREFIX, "s3:DeleteObject", "s3:GetObject")
+    function.add_to_role_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[queueing.jobs.queue_arn]))
+
+
 def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:
     """Drain the queue (its event source brings receive, delete and visibility), deliver, set aside."""
     _on_items(function, storage, "dynamodb:GetItem", "dynamodb:UpdateItem")
@@ -45,7 +90,7 @@ def run_jobs(function: lambda_.Function, storage: Storage, queueing: Queueing) -
             actions=["s3:GetObject", "s3:PutObject"], resources=[storage.results.arn_for_objects("results/*")]
         )
     )
-    _objects(function, storage, JOBS_PREFIX, "s3:GetObject")
+    _objects(function, storage, JOBS_PREFIX, "s3:GetObject", "s3:PutObject")
     function.add_to_role_policy(  # without it a missing key is 403, as if the bucket were not ours
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=[storage.results.bucket_arn])
     )
@@ -97,12 +142,23 @@ def _on_items(function: lambda_.Function, storage: Storage, *actions: str) -> No
     function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=[storage.jobs.table_arn]))
 
 
+def _on_keys(function: lambda_.Function, storage: Storage, keys: list[str], *actions: str) -> None:
+    """On those items of the jobs table whose key looks so."""
+    function.add_to_role_policy(
+        iam.PolicyStatement(actions=list(actions), resources=[storage.jobs.table_arn], conditions=_keys(keys))
+    )
+
+
+def _keys(keys: list[str]) -> dict[str, dict[str, list[str]]]:
+    return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}}
+
+
 def _objects(function: lambda_.Function, storage: Storage, prefix: str, *actions: str) -> None:
     """On the objects under a prefix of the bucket."""
     objects = f"{prefix}/*"
     resource = storage.results.arn_for_objects(objects)
     function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=[resource]))
-    _acknowledge_objects(function, storage, objects, "One object per job under that prefix, and nothing else.")
+    _acknowledge_objects(function, storage, objects, "One object per job or answer under that prefix, no more.")
 
 
 def _acknowledge_objects(function: lambda_.Function, storage: Storage, objects: str, reason: str) -> None:

@@ -63,6 +63,7 @@ class CostRouterStack(Stack):
         )
         self.collector = Collector(self, "Collector", runtime=collecting)
         self.api = self._api(self.router.alias)
+        self.base_url = self._address()
         self._permit()
         self._watch()
         self._tell()
@@ -106,6 +107,7 @@ class CostRouterStack(Stack):
             Env.DEADLINE_SECONDS: str(self.config.deadline_seconds),
             Env.STREAM_DEADLINE_SECONDS: str(self.config.stream_deadline_seconds),
             Env.MAX_BODY_BYTES: str(self.config.max_body_bytes),
+            Env.REQUESTS_TABLE: self.storage.requests.table_name,
             Env.JOBS_TABLE: self.storage.jobs.table_name,
             Env.RESULTS_BUCKET: self.storage.results.bucket_name,
             Env.JOBS_QUEUE_URL: self.queueing.jobs.queue_url,
@@ -147,12 +149,24 @@ class CostRouterStack(Stack):
             log_retention=log_retention(self.config.log_retention_days),
         )
 
+    def _address(self) -> str:
+        """The base URL that callers use; the router is told the one that their requests do not tell."""
+        public_url = self.config.public_url.replace("{api}", self.api.rest_api.rest_api_id)
+        self.router.function.add_environment(Env.PUBLIC_URL, public_url)
+        return public_url or self.api.url
+
     def _permit(self) -> None:
         for function in (self.router.function, self.batch.function):
             permissions.answer(function, self.storage)
             self.access.allow(function)
+        self.access.allow_counting(self.router.function)
         permissions.report(self.router.function, self.storage)
+        permissions.log_requests(self.router.function, self.storage)
+        if not self.config.streaming:  # the web adapter sends them, however large
+            permissions.keep_answers(self.router.function, self.storage)
+        permissions.keep_batches(self.router.function, self.storage, self.queueing)
         permissions.run_jobs(self.batch.function, self.storage, self.queueing)
+        permissions.unpack_batches(self.batch.function, self.storage, self.queueing)
         permissions.park_lines(self.batch.function, self.storage)
         permissions.collect(self.collector.function, self.storage)
         self.access.allow_bill(self.collector.function)
@@ -185,7 +199,7 @@ class CostRouterStack(Stack):
 
     def _tell(self) -> None:
         outputs = {
-            Output.BASE_URL: self.api.url,
+            Output.BASE_URL: self.base_url,
             Output.QUEUE_URL: self.queueing.jobs.queue_url,
             Output.DEAD_LETTER_QUEUE_URL: self.queueing.dead_letters.queue_url,
             Output.RESULTS_BUCKET: self.storage.results.bucket_name,
@@ -193,6 +207,7 @@ class CostRouterStack(Stack):
             Output.LEDGER_TABLE: self.storage.ledger.table_name,
             Output.JOBS_TABLE: self.storage.jobs.table_name,
             Output.TENANTS_TABLE: self.storage.tenants.table_name,
+            Output.REQUESTS_TABLE: self.storage.requests.table_name,
             Output.ALERTS_TOPIC: self.monitoring.topic.topic_arn,
             Output.ROUTER_FUNCTION: self.router.function.function_name,
             Output.BATCH_FUNCTION: self.batch.function.function_name,

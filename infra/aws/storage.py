@@ -1,21 +1,22 @@
-"""The four tables and the results bucket."""
+"""The five tables and the results bucket."""
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cost_router.contract import BATCH_PREFIX, JOBS_PREFIX, Table
+from cost_router.contract import ACCEPTED_PREFIX, ANSWERS_PREFIX, BATCH_PREFIX, JOBS_PREFIX, Table
 from infra.aws.nag import acknowledge
 
 
 class Storage(Construct):
-    """Labels and jobs can be made again and go with the stack; `retain` keeps ledger, tenants and results."""
+    """Labels, jobs and receipts of requests pass and go with the stack; `retain` keeps ledger, tenants and results."""
 
     def __init__(self, scope: Construct, id_: str, *, retain: bool, results_ttl_days: int) -> None:
         super().__init__(scope, id_)
         policy = RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY
         self.labels = self._passing_table("Labels", Table.LABELS_KEY)
+        self.requests = self._passing_table("Requests", Table.REQUESTS_KEY)
         self.jobs = self._passing_table("Jobs", Table.JOBS_KEY)
         self.jobs.add_global_secondary_index(  # sparse: what waits for, or is in, a Message Batch
             index_name=Table.JOBS_INDEX,
@@ -37,7 +38,7 @@ class Storage(Construct):
             time_to_live_attribute=Table.TTL,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        reason = "Items live for days and are made again when they are missing: nothing to restore."
+        reason = "Items live for days, and what they tell is in ledger or results too, or is made again."
         acknowledge(table, "AwsSolutions-DDB3", reason)
         return table
 
@@ -68,11 +69,13 @@ class Storage(Construct):
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             lifecycle_rules=[
                 s3.LifecycleRule(prefix="results/", expiration=Duration.days(ttl_days)),
+                s3.LifecycleRule(prefix=f"{ANSWERS_PREFIX}/", expiration=Duration.days(ttl_days)),
                 # Bodies go with their results. What stays belongs to a process that died; a budget may let jobs wait
                 # for a month.
                 s3.LifecycleRule(prefix=f"{BATCH_PREFIX}/", expiration=Duration.days(90)),
                 # A message waits for two weeks at the most, and what it points to no longer.
                 s3.LifecycleRule(prefix=f"{JOBS_PREFIX}/", expiration=Duration.days(15)),
+                s3.LifecycleRule(prefix=f"{ACCEPTED_PREFIX}/", expiration=Duration.days(15)),  # the same
                 s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1)),
             ],
             removal_policy=policy,

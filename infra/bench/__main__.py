@@ -10,12 +10,13 @@ from rich.console import Console
 from infra.bench.bulk import bulk
 from infra.bench.chaos import chaos
 from infra.bench.measures import Measure, added_cpu, budget_race, bundle_size, import_ratio, store_trips
-from infra.bench.streaming import first_event
+from infra.bench.streaming import first_event, long_stream
 
 FILE: Final = Path(__file__).parents[2] / ".local" / "bench.json"
 MEASURES: Final[tuple[Callable[[], list[Measure]], ...]] = (
     added_cpu,
     first_event,
+    long_stream,
     import_ratio,
     store_trips,
     budget_race,

@@ -16,6 +16,7 @@ from typing import Any, Final
 from cost_router.contract import Env
 from cost_router.core.budget import Reservation, Scope, Standing
 from cost_router.core.ports import Row
+from cost_router.core.receipt import Receipt
 
 BARE_CALL: Final = "from infra.bench.handler import bare; bare()"
 ROUTED_CALL: Final = "from infra.bench.handler import routed; routed()"
@@ -34,6 +35,7 @@ def environment(upstream_url: str) -> dict[str, str]:
         Env.LABELS_TABLE: "none",
         Env.LEDGER_TABLE: "none",
         Env.TENANTS_TABLE: "none",
+        Env.REQUESTS_TABLE: "none",
         Env.LABEL_TTL_DAYS: "7",
         Env.LADDER: "80,95",
         Env.WITHOUT_STORE: "refuse",
@@ -83,24 +85,27 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
     """The deployed app but for its tenants and, without `aws`, for its other stores."""
     from anthropic import AsyncAnthropic  # noqa: PLC0415  each process measures one thing
 
+    from cost_router.adapters.aws import Aws  # noqa: PLC0415  each process measures one thing
     from cost_router.adapters.claude import AnthropicClaude  # noqa: PLC0415  each process measures one thing
     from cost_router.adapters.labels import DynamoLabels  # noqa: PLC0415  each process measures one thing
+    from cost_router.adapters.requests import DynamoRequests  # noqa: PLC0415  each process measures one thing
     from cost_router.adapters.system import SystemChance, SystemClock  # noqa: PLC0415  each process measures one thing
     from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415  each process measures one thing
     from cost_router.core.request import Tenant  # noqa: PLC0415  each process measures one thing
-    from cost_router.handlers import wiring  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers import wiring, wiring_https  # noqa: PLC0415  each process measures one thing
     from cost_router.handlers.app import Parts, make_app  # noqa: PLC0415  each process measures one thing
     from cost_router.handlers.front import Front  # noqa: PLC0415  the same
     from cost_router.handlers.outside import Outside  # noqa: PLC0415  the same
     from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415  each process measures one thing
 
-    settings = Settings.read(env)
+    settings, https = Settings.read(env), RouterSettings.read(env)
     client = AsyncAnthropic(api_key="bench", base_url=settings.upstream_url, max_retries=0)
 
     async def make_client() -> AsyncAnthropic:
         return client
 
     stores = Memory(Tenant("bench", b"k" * 32))
+    log = DynamoRequests(aws, https.requests_table) if aws else Forgotten()
     out = Outside(
         claude=around(AnthropicClaude(make_client)),
         labels=DynamoLabels(aws, settings.labels_table, settings.label_ttl) if aws else stores,
@@ -109,8 +114,21 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
         telemetry=PowertoolsTelemetry.make("bench"),
         clock=SystemClock(),
         chance=SystemChance(),
+        requests=log,
     )
-    return make_app(Front(wiring.router(settings, out), out, RouterSettings.read(env)), Parts(reader=stores))
+    batches = wiring_https.batches(https, aws or Aws())  # no measure reaches them
+    parts = Parts(reader=stores, requests=log, batches=batches)
+    return make_app(Front(wiring.router(settings, out), out, https), parts)
+
+
+class Forgotten:
+    """A request log that keeps nothing."""
+
+    async def put(self, _receipt: Receipt) -> None:
+        """Receipts are made, and dropped."""
+
+    async def get(self, _id: str, _now: dt.datetime) -> Receipt | None:
+        """None."""
 
 
 class Memory:
@@ -159,9 +177,12 @@ async def ask(app: Any, model: str = "auto", text: str = "") -> None:
     headers = [(b"x-api-key", b"bench"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": headers, "query_string": b""}
     status = 0
+    messages = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}
+        if not messages:
+            await asyncio.Event().wait()  # the caller stays: the app waits for its leaving while it works
+        return messages.pop()
 
     async def send(message: dict[str, Any]) -> None:
         nonlocal status

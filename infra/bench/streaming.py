@@ -1,11 +1,12 @@
-"""How much later a stream's first content event comes through the router than straight from the same stand-in.
+"""What a stream takes through the router that it does not take straight from the same stand-in: time, and memory.
 
 The app runs under uvicorn, in a process of its own, with the options of the start script; its stores are in memory, so
-that what is measured is the router's own time. Both streams are read by the same client in alternate rounds.
+that what is measured is the router's own. Both streams are read by the same client, in alternate rounds.
 """
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 import httpx2
 
+from cost_router.contract import Env
 from infra.bench.handler import BODY, environment
 from infra.bench.measures import Measure
 from infra.local.processes import Children, free_port, listens
@@ -24,6 +26,14 @@ ROUNDS: Final = 100
 WARM_UP: Final = 10
 TARGET_MS: Final = 20.0
 FIRST_CONTENT: Final = b"event: content_block_start"
+EVENTS: Final = 200_000
+LONG: Final = {  # the stand-in puts 24 characters into an event
+    "max_tokens": 128_000,
+    "messages": [{"role": "user", "content": f"Write [[bytes:{EVENTS * 24}]]"}],
+}
+DELTA: Final = b"event: content_block_delta"
+GROWTH_TARGET_MB: Final = 8.0
+SAMPLE_CHUNKS: Final = 5_000
 SERVER: Final = (
     *("-m", "uvicorn", "--factory", "infra.bench.handler:bench_app", "--host", "127.0.0.1", "--loop", "asyncio"),
     *("--http", "h11", "--ws", "none", "--no-access-log", "--log-level", "warning", "--no-server-header"),
@@ -45,12 +55,59 @@ def first_event() -> list[Measure]:
     return [Measure("stream.first_event_added_ms", routed_ms - direct_ms, "ms", TARGET_MS, against)]
 
 
+def long_stream() -> list[Measure]:
+    """How far the memory of the router's process grows over a stream of 200,000 events."""
+    with tempfile.TemporaryDirectory() as folder:
+        children = Children(Path(folder))
+        try:
+            upstream = find_upstream(children)
+            url, process = _served(children, upstream.url)
+            with httpx2.Client(headers=HEADERS, timeout=60) as client:
+                _milliseconds(client, url, {"model": "haiku", **BODY})
+                before = _rss_mb(process)
+                routed, peak = _read(client, url, {"model": "haiku", **LONG}, process)
+                direct, _ = _read(client, upstream.url, {"model": "claude-haiku-5-5", **LONG}, process)
+        finally:
+            children.end()
+    against = f"{EVENTS} events in {routed:.1f} s, direct {direct:.1f} s; {before:.0f} MB before, {peak:.0f} MB at most"
+    return [Measure("stream.rss_growth_mb", peak - before, "MB", GROWTH_TARGET_MB, against)]
+
+
+def _read(client: httpx2.Client, url: str, body: Mapping[str, Any], process: int) -> tuple[float, float]:
+    """Seconds that a long stream takes, and the most memory of the process seen meanwhile, in MB."""
+    began, events, peak, chunks, tail = time.perf_counter(), 0, _rss_mb(process), 0, b""
+    with client.stream("POST", f"{url}/v1/messages", json={**body, "stream": True}) as answer:
+        for chunk in answer.iter_raw():
+            seen = tail + chunk
+            events += seen.count(DELTA)
+            tail = seen[-len(DELTA) + 1 :]
+            chunks += 1
+            if chunks % SAMPLE_CHUNKS == 0:
+                peak = max(peak, _rss_mb(process))
+    if events != EVENTS:
+        raise SystemExit(f"{events} of {EVENTS} events came from {url}")
+    return time.perf_counter() - began, max(peak, _rss_mb(process))
+
+
+def _rss_mb(process: int) -> float:
+    """Memory of a process that is resident, in MB."""
+    command = ["ps", "-o", "rss=", "-p", str(process)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # wherever the machine has it
+    return int(output) / 1_024  # of kilobytes
+
+
 def _serve(children: Children, upstream_url: str) -> str:
+    return _served(children, upstream_url)[0]
+
+
+def _served(children: Children, upstream_url: str) -> tuple[str, int]:
+    """The URL of the app in a process of its own, and the process's id."""
     port = free_port()
-    env = {**os.environ, **environment(upstream_url), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'functions'}"}
+    env = {**os.environ, **environment(upstream_url), Env.STREAM_DEADLINE_SECONDS: "895"}
+    env |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'functions'}"}
     child = children.start("uvicorn", [sys.executable, *SERVER, "--port", str(port)], env, cwd=ROOT)
     child.wait_until(lambda: listens(port))
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{port}", child.process.pid
 
 
 def _times(upstream_url: str, router_url: str) -> tuple[list[float], list[float]]:

@@ -26,7 +26,12 @@ NEW: Final = "labelled anew"
 CASES: Final = {NEW: "auto", "label cached": "auto", "pinned": "haiku"}
 # With budgets of every kind, and ample room in them: close to their end a request labelled anew takes one trip more.
 BUDGETS: Final = {Env.DAILY_BUDGET_USD: "1000", Env.MONTHLY_BUDGET_USD: "1000"}
-NAMES: Final = {"labels": (Table.LABELS_KEY,), "ledger": (Table.LEDGER_PK, Table.LEDGER_SK)}
+NAMES: Final = {
+    "labels": (Table.LABELS_KEY,),
+    "ledger": (Table.LEDGER_PK, Table.LEDGER_SK),
+    "requests": (Table.REQUESTS_KEY,),
+}
+TABLES: Final = {Env.LABELS_TABLE: "labels", Env.LEDGER_TABLE: "ledger", Env.REQUESTS_TABLE: "requests"}
 
 
 class TimedAws(Aws):
@@ -102,9 +107,7 @@ async def _measure(emulator: Emulator, url: str) -> list[Trips]:
 
     aws = TimedAws({"dynamodb": emulator.client("dynamodb")})
     claude = Timed()
-    app = app_over(
-        aws, claude.around, environment(url) | {Env.LABELS_TABLE: "labels", Env.LEDGER_TABLE: "ledger"} | BUDGETS
-    )
+    app = app_over(aws, claude.around, environment(url) | TABLES | BUDGETS)
     found = []
     for case, model in CASES.items():
         await ask(app, model, text=SAME)  # connections are made, and the label of this text is kept

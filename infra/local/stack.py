@@ -8,7 +8,6 @@ import contextlib
 import datetime as dt
 import json
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -32,7 +31,7 @@ TENANT: Final = "demo"
 FUNCTION_NAMES: Final = (Output.ROUTER_FUNCTION, Output.BATCH_FUNCTION, Output.COLLECTOR_FUNCTION)
 STAND_IN_ADMIN_KEY: Final = "sk-ant-admin-stand-in"
 STAND_IN_KEY: Final = "stand-in"
-_BASE_URL: Final = re.compile(r"https?://([a-z0-9]+)\.execute-api\.[^/]+/([^/]+)/?")
+STAGE: Final = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def running_stack(folder: Path, *, daily_budget_usd: Decimal | None = None) -> I
     try:
         upstream = find_upstream(children)
         emulator = start_emulator(children)
-        config = local_config(upstream, daily_budget_usd)
+        config = local_config(upstream, emulator, daily_budget_usd)
         outputs = deploy(emulator, config, folder / "cdk.out")
         secret = outputs[Output.SECRET_ARN]
         emulator.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=upstream.key)
@@ -109,10 +108,11 @@ def find_upstream(children: Children) -> Upstream:
     return Upstream(url, STAND_IN_KEY, url)
 
 
-def local_config(upstream: Upstream, daily_budget_usd: Decimal | None) -> Config:
+def local_config(upstream: Upstream, emulator: Emulator, daily_budget_usd: Decimal | None) -> Config:
     """The deploy-time settings of a local stack: buffered, source only, nothing kept."""
     return Config(
-        env="local",
+        env=STAGE,
+        public_url=f"{emulator.endpoint}/restapis/{{api}}/{STAGE}/_user_request_",
         streaming=False,
         local=True,
         retain_data=False,
@@ -126,12 +126,8 @@ def local_config(upstream: Upstream, daily_budget_usd: Decimal | None) -> Config
 
 def describe(emulator: Emulator, upstream: Upstream, outputs: Mapping[str, str], streaming_url: str) -> dict[str, Any]:
     """What `.local/stack.json` says, without the gateway key."""
-    found = _BASE_URL.match(outputs[Output.BASE_URL])
-    if not found:
-        raise ValueError(f"output {Output.BASE_URL}={outputs[Output.BASE_URL]!r} is no execute-api URL")
-    api, stage = found.groups()
     return {
-        "base_url": f"{emulator.endpoint}/restapis/{api}/{stage}/_user_request_",
+        "base_url": outputs[Output.BASE_URL],
         "streaming_url": streaming_url,
         "queue_url": outputs[Output.QUEUE_URL],
         "dead_letter_queue_url": outputs[Output.DEAD_LETTER_QUEUE_URL],
@@ -157,7 +153,7 @@ def start_uvicorn(
     children: Children,
     emulator: Emulator,
     outputs: Mapping[str, str],
-    deadline_seconds: str = "295",
+    deadline_seconds: str = "895",
     stream_deadline_seconds: str = "895",
 ) -> tuple[Path, str]:
     """The same app on the same tables, started by the script and the variables that the web adapter uses on AWS.
@@ -171,6 +167,7 @@ def start_uvicorn(
         "AWS_LWA_PORT": str(port),
         "LAMBDA_TASK_ROOT": str(FUNCTIONS),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        Env.PUBLIC_URL: "",  # it has a URL of its own
         Env.DEADLINE_SECONDS: deadline_seconds,
         Env.STREAM_DEADLINE_SECONDS: stream_deadline_seconds,
     }

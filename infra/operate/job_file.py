@@ -12,9 +12,7 @@ from typing import Any, BinaryIO, Final
 from cost_router.contract import DEFAULT_TENANT
 from cost_router.core.errors import InvalidRequest, quoted
 from cost_router.core.wire import encode
-from cost_router.core.words import AUTO
-from cost_router.handlers.jobs import JobBody, parse_job
-from cost_router.handlers.schemas import parse_message
+from cost_router.handlers.jobs import InvalidParams, JobBody, parse_job
 from cost_router.handlers.strict_json import parse_json
 
 MEMBERS: Final = ("custom_id", "params", "router")
@@ -95,15 +93,15 @@ class JobFile:
         """Bytes."""
         return self.stamp[0]
 
-    def check(self, admit: Callable[[str], object], now: dt.datetime, advance: Advance) -> Checked:
-        """Check every line; `admit` raises `InvalidRequest` for a tenant that cannot be used. Raises `BadJobs`."""
+    def check(self, admit: Callable[[JobBody], object], now: dt.datetime, advance: Advance) -> Checked:
+        """Check every line; `admit` raises `InvalidRequest` for one that its tenant may not drop. Raises `BadJobs`."""
         found: dict[str, int] = {}  # the line of each custom_id
         problems: list[str] = []
         wrong, who, tenant = 0, hashlib.sha256(), DEFAULT_TENANT
         for number, raw in self._lines(advance):
             try:
                 job = _checked(_merged(raw, self.router), now)
-                admit(job.tenant)
+                admit(job)
                 _only_once(found, job.custom_id, number)
             except InvalidRequest as error:
                 wrong += 1
@@ -186,22 +184,13 @@ def _checked(message: Item, now: dt.datetime) -> JobBody:
     """The job in a message, by the rules of the function that will take it. Raises `InvalidRequest`."""
     try:
         job = parse_job(encode(message).decode())
-    except InvalidRequest as error:
-        raise InvalidRequest(f"{_place(message.get('params'), error)}{error}") from None
+    except InvalidParams as error:
+        raise InvalidRequest(f"params.{error}") from None
     if job.answer_by and job.answer_by <= now:
         raise InvalidRequest(
             f"router.answer_by: {message['router']['answer_by']!r} has passed; accepted: a time to come"
         )
     return job
-
-
-def _place(params: object, error: InvalidRequest) -> str:
-    """`params.` when the error is about a member of them, which calls itself as in a body of the Messages API."""
-    try:
-        parse_message(params if isinstance(params, dict) else {}, model=AUTO)
-    except InvalidRequest as found:
-        return "params." if str(found) == str(error) else ""
-    return ""
 
 
 def _stamp(stream: BinaryIO) -> tuple[int, ...]:

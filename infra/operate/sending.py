@@ -1,8 +1,7 @@
 """Jobs onto the queue: ten to a call, several calls in flight, large params by way of the bucket, none lost."""
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,40 +10,21 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
 
 from cost_router.adapters.aws import error_code
+from cost_router.adapters.parcels import Parcel, loads, parcel
 from cost_router.adapters.system import SystemChance
-from cost_router.contract import JOBS_PREFIX
 from cost_router.core.backoff import full_jitter
-from cost_router.core.wire import encode
 from infra.operate.job_file import FileJob
 from infra.operate.target import Target
 
-MOST_MESSAGES: Final = 10  # in a call, SQS's highest
-MOST_BYTES: Final = 1_048_576  # the same, of all their bodies
-CLAIM_BYTES: Final = 200_000  # of a message; what is larger goes by way of the bucket
-UPLOAD_BYTES: Final = 8_000_000  # of params that go with one call, so that memory holds few of them
 THREADS: Final = 8  # boto3's clients have ten connections
 AHEAD: Final = 4  # calls that are ready before a thread is free
 TRIES: Final = 10
-FAIR_LENGTH: Final = 128  # characters that SQS takes for a message group
-# XML, in which SQS once spoke, has no such characters, so SQS takes none; inside JSON they can be written otherwise.
-UNSENDABLE: Final = ("\ufffe", "\uffff")
 SERVER_SIDE: Final = 500  # HTTP status from which on AWS is at fault
 TOO_MANY: Final = 429
 
 
 class NotSent(RuntimeError):
     """A call to the queue or the bucket failed for good, or time and again; the message has AWS's code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A message, and the params that have to be in the bucket before it is sent."""
-
-    text: str = field(repr=False)
-    size: int  # bytes
-    fair: str  # the message group
-    key: str = ""  # of its params in the bucket; empty when the message has them
-    params: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)
@@ -71,7 +51,7 @@ class Sender:
         """Send all jobs; raises `NotSent` after what is in flight has ended. `sent` is exact in any case."""
         pool, pending = ThreadPoolExecutor(THREADS), set[Future[None]]()
         try:
-            for parcels in loads(map(parcel, jobs)):
+            for parcels in loads(parcel(job.tenant, job.message) for job in jobs):
                 if len(pending) >= THREADS + AHEAD:
                     pending = _collected(pending, FIRST_COMPLETED)
                 pending.add(pool.submit(self._carry, parcels))
@@ -94,10 +74,7 @@ class Sender:
 
     def _call(self, waiting: dict[str, Parcel]) -> str:
         """Send what waits, and take from it what the queue has now; why something still waits. Raises `NotSent`."""
-        entries = [
-            {"Id": id_, "MessageBody": one.text, "MessageGroupId": one.fair}  # for fairness; it orders nothing
-            for id_, one in waiting.items()
-        ]
+        entries = [one.entry(id_) for id_, one in waiting.items()]
         try:
             reply = self.sqs.send_message_batch(QueueUrl=self.queue_url, Entries=entries)
         except (BotoCoreError, ClientError) as error:
@@ -129,47 +106,6 @@ class Sender:
             self.sent += len(gone)
             self.claims += sum(bool(one.key) for one in gone)
         self.told(len(gone))
-
-
-def parcel(job: FileJob) -> Parcel:
-    """The message of a job; of a large one without its params, which go to the bucket."""
-    group = job.message["router"]["group"]
-    text = _text(job.message)
-    size, fair = len(text.encode()), fair_group(job.tenant, group)
-    if size <= CLAIM_BYTES:
-        return Parcel(text, size, fair)
-    key = f"{JOBS_PREFIX}/{group}/{job.custom_id}.json"
-    text = _text({"custom_id": job.custom_id, "params_at": key, "router": job.message["router"]})
-    return Parcel(text, len(text.encode()), fair, key, encode(job.message["params"]))
-
-
-def loads(parcels: Iterable[Parcel]) -> Iterator[list[Parcel]]:
-    """The parcels of one call after the other: ten at the most, and no more bytes than SQS takes."""
-    load: list[Parcel] = []
-    size, upload = 0, 0
-    for one in parcels:
-        full = len(load) == MOST_MESSAGES or size + one.size > MOST_BYTES
-        if load and (full or upload + len(one.params) > UPLOAD_BYTES):
-            yield load
-            load, size, upload = [], 0, 0
-        load.append(one)
-        size, upload = size + one.size, upload + len(one.params)
-    if load:
-        yield load
-
-
-def fair_group(tenant: str, group: str) -> str:
-    """The message group of a tenant's jobs in a group: SQS lets none of them hold up the others."""
-    name = f"{tenant}.{group}"
-    return name if len(name) <= FAIR_LENGTH else hashlib.sha256(name.encode()).hexdigest()
-
-
-def _text(message: Mapping[str, Any]) -> str:
-    text = encode(message).decode()
-    for letter in UNSENDABLE:
-        if letter in text:
-            text = text.replace(letter, f"\\u{ord(letter):x}")
-    return text
 
 
 def _collected(pending: set[Future[None]], when: str) -> set[Future[None]]:

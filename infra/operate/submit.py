@@ -16,11 +16,13 @@ from cost_router.adapters.jobs_table import ANNOUNCED
 from cost_router.adapters.system import SystemClock
 from cost_router.adapters.tenants import DynamoTenants
 from cost_router.contract import Table
+from cost_router.core import guards
 from cost_router.core.errors import InvalidRequest
 from cost_router.core.fingerprint import fingerprint
 from cost_router.core.groups import GroupState
 from cost_router.core.job_ports import BROKEN
 from cost_router.core.request import Tenant
+from cost_router.handlers.jobs import JobBody
 from infra.operate.groups import FINAL, GroupDesk, is_gone
 from infra.operate.job_file import SHOWN, Advance, BadJobs, Checked, FileJob, JobFile, Options
 from infra.operate.sending import NotSent, Sender
@@ -75,6 +77,14 @@ class Tenants:
     _found: dict[str, Tenant | None] = field(default_factory=dict)
     _sender: str | None = None
 
+    def admit(self, job: JobBody) -> None:
+        """Raise `InvalidRequest` when the job would fail for what its tenant may."""
+        tenant = self.get(job.tenant)
+        try:
+            guards.check(job.params.body, tenant)
+        except InvalidRequest as error:  # its path is that of a body of the Messages API
+            raise InvalidRequest(f"params.{error}") from None
+
     def get(self, name: str) -> Tenant:
         """The tenant; raises `InvalidRequest` when its jobs would fail: unknown, disabled, or others may send them."""
         if name not in self._found:
@@ -108,7 +118,7 @@ def submit(target: Target, path: Path, options: Options, watch: Watch, now: dt.d
     began = time.monotonic()
     file, tenants, desk = JobFile.open(path, options), Tenants(target), GroupDesk.of(target)
     _admit(tenants, options)
-    checked = file.check(tenants.get, now, watch("checking", file.size))
+    checked = file.check(tenants.admit, now, watch("checking", file.size))
     item = asyncio.run(desk.item(options.group))
     there = There()
     if item:

@@ -27,7 +27,7 @@ class Target:
     queue_url: str
     dead_letter_queue_url: str
     results_bucket: str
-    tables: Mapping[str, str]  # labels, ledger, jobs, tenants
+    tables: Mapping[str, str]  # labels, ledger, jobs, tenants, requests
     region: str | None
     endpoint_url: str | None = None
     gateway_key: str | None = None
@@ -101,4 +101,5 @@ def tables_of(outputs: Mapping[str, str]) -> dict[str, str]:
         "ledger": outputs[Output.LEDGER_TABLE],
         "jobs": outputs[Output.JOBS_TABLE],
         "tenants": outputs[Output.TENANTS_TABLE],
+        "requests": outputs.get(Output.REQUESTS_TABLE, ""),  # a stack of an earlier version has none
     }

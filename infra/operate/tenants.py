@@ -12,6 +12,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from cost_router.contract import Table
+from cost_router.core import guards
 from cost_router.core.pricing import dollars
 from cost_router.core.words import Tier
 from cost_router.handlers.hints import NAME
@@ -22,7 +23,7 @@ BUDGET: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 PRINCIPAL: Final = re.compile(r"[A-Z0-9]{12,128}")
 BOUNDS: Final = ("floor", "ceiling")
 BUDGETS: Final = ("daily_budget_usd", "monthly_budget_usd", "session_budget_usd")
-POLICY: Final = (*BOUNDS, "tags", *BUDGETS, "session_rpm", "reads_account", "senders")
+POLICY: Final = (*BOUNDS, "tags", *BUDGETS, "session_rpm", "reads_account", "senders", "allows")
 MOST_RPM: Final = 10_000
 Item = Mapping[str, Any]
 read_value, write_value = TypeDeserializer().deserialize, TypeSerializer().serialize
@@ -45,6 +46,7 @@ class Policy:
     session_rpm: int | None = None  # requests of one session in a minute
     reads_account: bool | None = None  # whether its keys may see what all tenants spend
     senders: list[str] | None = None  # unique ids of the IAM principals that may drop its jobs
+    allows: list[str] | None = None  # words of `core/guards.py`: fields that multiply the bill; empty: none of them
 
 
 def put_tenant(target: Target, tenant: str, policy: Policy, now: dt.datetime) -> None:
@@ -92,7 +94,8 @@ def policy_json(item: Item) -> dict[str, Any]:
     found = {name: item.get(name) for name in POLICY}
     found |= {name: dollars(item[name]) for name in BUDGETS if item.get(name) is not None}
     rpm = item.get("session_rpm")
-    return found | {"session_rpm": None if rpm is None else int(rpm), "reads_account": bool(item.get("reads_account"))}
+    found |= {"session_rpm": None if rpm is None else int(rpm), "reads_account": bool(item.get("reads_account"))}
+    return found | {"allows": sorted(item.get("allows") or ())}
 
 
 def parse_budget(text: str) -> Decimal:
@@ -130,6 +133,14 @@ def parse_senders(text: str) -> list[str]:
             f"senders {text!r}; accepted: unique ids of roles or users, such as AROAEXAMPLEID,AIDAEXAMPLEID"
         )
     return sorted(set(found))
+
+
+def parse_allows(text: str) -> list[str]:
+    """`speed,cache_1h`, or `none`; raises `KeyProblem`."""
+    try:
+        return [] if text == NONE else sorted(guards.permissions(part.strip() for part in text.split(",")))
+    except ValueError as error:
+        raise KeyProblem(f"allow {text!r}: {error}, {NONE}") from None
 
 
 def read_items(target: Target) -> dict[str, dict[str, Any]]:

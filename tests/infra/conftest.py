@@ -71,6 +71,7 @@ def buffered(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """What the emulator runs."""
     config = Config(
         env="local",
+        public_url="http://127.0.0.1:9/restapis/{api}/local/_user_request_",
         streaming=False,
         local=True,
         retain_data=False,

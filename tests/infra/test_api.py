@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cost_router.contract import Env
 from tests.infra.conftest import Template
 
 REPLY = "AWS::ApiGateway::GatewayResponse"
@@ -95,6 +96,13 @@ def test_the_gateway_answers_in_anthropics_shape(
     assert headers["gatewayresponse.header.request-id"] == "context.requestId"
 
 
+def test_a_body_that_the_gateway_itself_refuses_is_told_what_the_router_would_accept(streaming: Template) -> None:
+    assert (
+        "accepted: what the router's max_body_bytes allows"
+        in body(replies(streaming)["REQUEST_TOO_LARGE"])["error"]["message"]
+    )
+
+
 def test_only_a_timeout_forbids_a_retry_because_claude_may_have_been_paid(streaming: Template) -> None:
     header = "gatewayresponse.header.x-should-retry"
     found = {type_: reply["ResponseParameters"].get(header) for type_, reply in replies(streaming).items()}
@@ -105,3 +113,13 @@ def test_only_a_timeout_forbids_a_retry_because_claude_may_have_been_paid(stream
 def test_the_base_url_is_the_stage_without_a_trailing_slash(streaming: Template) -> None:
     parts = streaming.body["Outputs"]["BaseUrl"]["Value"]["Fn::Join"][1]
     assert (parts[0], parts[-1]) == ("https://", "/prod")
+
+
+def test_a_public_url_stands_in_for_the_stages_own_and_the_router_is_told(
+    streaming: Template, buffered: Template
+) -> None:
+    before, api, after = buffered.body["Outputs"]["BaseUrl"]["Value"]["Fn::Join"][1]
+    assert (before, after) == ("http://127.0.0.1:9/restapis/", "/local/_user_request_")
+    assert api["Ref"] in buffered.of_type("AWS::ApiGateway::RestApi")
+    assert buffered.environment("Router")[Env.PUBLIC_URL] == buffered.body["Outputs"]["BaseUrl"]["Value"]
+    assert streaming.environment("Router")[Env.PUBLIC_URL] == "", "requests tell it"

@@ -9,6 +9,7 @@ import pytest
 
 from cost_router import contract
 from cost_router.contract import Env
+from cost_router.core import message_batches
 from cost_router.handlers import settings
 from tests.infra.conftest import Template
 
@@ -35,6 +36,8 @@ ROUTER = BOTH | {
     Env.DEADLINE_SECONDS,
     Env.STREAM_DEADLINE_SECONDS,
     Env.MAX_BODY_BYTES,
+    Env.PUBLIC_URL,
+    Env.REQUESTS_TABLE,
     Env.JOBS_TABLE,
     Env.RESULTS_BUCKET,
     Env.JOBS_QUEUE_URL,
@@ -47,6 +50,7 @@ BATCH = BOTH | {
     Env.JOB_CONCURRENCY,
     Env.JOB_FUNCTIONS,
     Env.HEADROOM_PERCENT,
+    Env.BATCH_ROLE_ID,
 }
 COLLECTOR = BOTH | {
     Env.JOBS_TABLE,
@@ -56,6 +60,10 @@ COLLECTOR = BOTH | {
     Env.ADMIN_SECRET_ARN,
     Env.BILL_WORKSPACE_ID,
     Env.BILL_API_KEY_ID,
+}
+SIGNED_ACTIONS = {  # a single action stands alone in a statement, several in a list
+    "Router": ["aws-external-anthropic:CountTokens", "aws-external-anthropic:CreateInference"],
+    "Batch": "aws-external-anthropic:CreateInference",
 }
 LEDGER_ACTIONS = {f"dynamodb:{action}" for action in ("BatchGetItem", "DeleteItem", "PutItem", "UpdateItem")}
 ADAPTER = {
@@ -126,7 +134,7 @@ def test_values_of_the_environment_come_from_the_config(streaming: Template, buf
     on, off = streaming.environment("Router"), buffered.environment("Router")
     assert (on[Env.STAGE], on[Env.LINEUP], on[Env.DAILY_BUDGET_USD]) == ("prod", "current", "50")
     assert (off[Env.STAGE], off[Env.LINEUP], off[Env.DAILY_BUDGET_USD]) == ("local", "article", "")
-    assert (on[Env.DEADLINE_SECONDS], off[Env.DEADLINE_SECONDS]) == ("295", "24")
+    assert (on[Env.DEADLINE_SECONDS], off[Env.DEADLINE_SECONDS]) == ("895", "24")
     assert (on[Env.STREAM_DEADLINE_SECONDS], off[Env.STREAM_DEADLINE_SECONDS]) == ("895", "24")
     assert off[Env.UPSTREAM_URL] == "http://127.0.0.1:9"
 
@@ -161,9 +169,9 @@ def test_no_action_has_a_wildcard_and_resources_only_for_objects_under_a_prefix(
         for start in ("Router", "Batch", "Collector"):
             for statement in template.statements(start):
                 assert "*" not in json.dumps(statement["Action"]), statement
-        assert not [found for found in template.statements("Router") if "*" in json.dumps(found["Resource"])]
         prefixes = {
-            "Batch": ["/batches/*", "/jobs/*", "/results/*"],
+            "Router": ["/accepted/*", "/results/msgbatch_*"],
+            "Batch": ["/accepted/*", "/batches/*", "/jobs/*", "/results/*"],
             "Collector": ["/batches/*", "/ledger/*", "/results/*"],
         }
         for start, objects in prefixes.items():
@@ -172,7 +180,59 @@ def test_no_action_has_a_wildcard_and_resources_only_for_objects_under_a_prefix(
             actions = {action for found in wild for action in _list(found["Action"])}
             assert actions <= {"s3:DeleteObject", "s3:GetObject", "s3:PutObject"}
             deleting = [found for found in wild if "s3:DeleteObject" in found["Action"]]
-            assert [path for found in deleting for path in _paths(found)] == ["/batches/*"]
+            forgotten = {"Router": [], "Batch": ["/accepted/*", "/batches/*"], "Collector": ["/batches/*"]}
+            assert sorted(path for found in deleting for path in _paths(found)) == forgotten[start]
+
+
+def test_where_answers_are_sent_whole_the_router_may_keep_the_large_ones_and_sign_for_them(
+    streaming: Template, buffered: Template
+) -> None:
+    found = [one for one in buffered.statements("Router") if "/answers/*" in json.dumps(one["Resource"])]
+    (statement,) = found
+    assert statement["Action"] == ["s3:GetObject", "s3:PutObject"]
+    assert "/answers/*" not in json.dumps(streaming.statements("Router"))
+
+
+def test_the_router_reaches_batches_over_https_and_their_groups_and_no_other_job(streaming: Template) -> None:
+    statements = [found for found in streaming.statements("Router") if "StorageJobs" in json.dumps(found["Resource"])]
+    keys = {
+        tuple(_list(found["Action"])): found["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        for found in statements
+    }
+    assert keys == {
+        ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"): ["accepted#msgbatch_*"],
+        ("dynamodb:BatchGetItem", "dynamodb:UpdateItem"): ["group#msgbatch_*"],
+        ("dynamodb:Query",): ["accepted#*"],
+    }
+    assert message_batches.PREFIX == "msgbatch_"
+    (query,) = [found for found in statements if found["Action"] == "dynamodb:Query"]
+    assert query["Resource"]["Fn::Join"][1][-1] == "/index/by_batch"
+
+
+def test_the_router_lists_and_reads_results_of_batches_over_https_only(streaming: Template) -> None:
+    statements = [found for found in streaming.statements("Router") if "StorageResults" in json.dumps(found)]
+    bucket, *objects = sorted(statements, key=lambda found: "Condition" not in found)
+    assert (bucket["Action"], bucket["Condition"]) == (
+        "s3:ListBucket",
+        {"StringLike": {"s3:prefix": ["results/msgbatch_*"]}},
+    )
+    assert {found["Action"]: _paths(found) for found in objects} == {
+        "s3:PutObject": ["/accepted/*"],
+        "s3:GetObject": ["/results/msgbatch_*"],
+    }
+
+
+def test_nobody_but_the_router_writes_what_was_accepted_over_https(streaming: Template) -> None:
+    reading = {"s3:DeleteObject", "s3:GetObject"}
+    for start, actions in (("Router", {"s3:PutObject"}), ("Batch", reading), ("Collector", set())):
+        found = [one for one in streaming.statements(start) if "/accepted/*" in json.dumps(one["Resource"])]
+        assert {action for one in found for action in _list(one["Action"])} == actions
+
+
+def test_the_batch_function_knows_its_own_role_as_sqs_tells_it(streaming: Template) -> None:
+    (role, attribute) = streaming.environment("Batch")[Env.BATCH_ROLE_ID]["Fn::GetAtt"]
+    assert attribute == "RoleId"
+    assert streaming.only("AWS::Lambda::Function", "Batch")["Role"] == {"Fn::GetAtt": [role, "Arn"]}
 
 
 def allowed(template: Template, start: str, on: str) -> set[str]:
@@ -200,17 +260,21 @@ def _list(value: Any) -> list[Any]:
         ("Router", "StorageLabels", {"dynamodb:GetItem", "dynamodb:PutItem"}),
         ("Router", "StorageLedger", LEDGER_ACTIONS),
         ("Router", "StorageTenants", {"dynamodb:GetItem"}),
+        ("Router", "StorageRequests", {"dynamodb:BatchWriteItem", "dynamodb:GetItem"}),
         ("Router", "StorageJobs", set()),
-        ("Router", "StorageResults", set()),
+        ("Router", "StorageResults", {"s3:GetObject", "s3:PutObject"}),
+        ("Router", "QueueingJobs", {"sqs:SendMessage"}),
         ("Router", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
         ("Batch", "StorageLabels", {"dynamodb:GetItem", "dynamodb:PutItem"}),
         ("Batch", "StorageLedger", LEDGER_ACTIONS),
         ("Batch", "StorageTenants", {"dynamodb:GetItem"}),
+        ("Batch", "StorageRequests", set()),
         ("Batch", "StorageJobs", {"dynamodb:GetItem", "dynamodb:UpdateItem"}),
         ("Batch", "StorageResults", {"s3:DeleteObject", "s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
         ("Batch", "QueueingDeadLetters", {"sqs:SendMessage"}),
         ("Batch", "ClaudeAnthropicKey", {"secretsmanager:GetSecretValue"}),
         ("Collector", "StorageLabels", set()),
+        ("Collector", "StorageRequests", set()),
         ("Collector", "StorageLedger", LEDGER_ACTIONS | {"dynamodb:Query"}),
         ("Collector", "StorageTenants", {"dynamodb:Scan"}),
         (
@@ -244,10 +308,11 @@ def test_the_collector_queries_the_index_of_jobs_and_not_the_table(streaming: Te
     assert (statement["Action"], statement["Resource"]["Fn::Join"][1][-1]) == ("dynamodb:Query", "/index/by_batch")
 
 
-def test_batch_may_receive_delete_and_defer_jobs_and_not_send_them(streaming: Template) -> None:
+def test_batch_may_receive_delete_defer_and_send_jobs(streaming: Template) -> None:
+    """It sends the lines of batches over HTTPS."""
     actions = allowed(streaming, "Batch", "QueueingJobs")
-    assert {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"} <= actions
-    assert "sqs:SendMessage" not in actions
+    moves = ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "SendMessage")
+    assert {f"sqs:{move}" for move in moves} <= actions
 
 
 def test_batch_may_make_the_default_tenant_and_no_other(streaming: Template) -> None:
@@ -273,7 +338,11 @@ def test_the_collector_is_called_by_its_schedules_and_a_failed_round_is_not_repe
 
 
 def test_the_router_may_read_entries_of_the_ledger_and_nothing_else_of_it(streaming: Template) -> None:
-    (statement,) = [found for found in streaming.statements("Router") if "Condition" in found]
+    (statement,) = [
+        found
+        for found in streaming.statements("Router")
+        if "Condition" in found and "StorageLedger" in json.dumps(found["Resource"])
+    ]
     assert statement["Action"] == "dynamodb:Query"
     assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["entries#*"]}}
 
@@ -318,7 +387,7 @@ def test_provider_aws_has_no_secret_and_may_call_one_workspace(signed: Template)
         assert (environment[Env.PROVIDER], environment[Env.SECRET_ARN]) == ("aws", "")
         assert environment[Env.WORKSPACE_ID] == "wrkspc_01ABC"
         (statement,) = [found for found in signed.statements(start) if "anthropic" in json.dumps(found)]
-        assert statement["Action"] == "aws-external-anthropic:CreateInference"
+        assert statement["Action"] == SIGNED_ACTIONS[start]
         assert statement["Resource"]["Fn::Join"][1][-1] == ":workspace/wrkspc_01ABC"
     (batches,) = [found for found in signed.statements("Collector") if "anthropic" in json.dumps(found)]
     assert batches["Action"] == [

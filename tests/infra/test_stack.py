@@ -24,6 +24,7 @@ CFN_LINT = (str(Path(sys.executable).parent / "cfn-lint"), "--ignore-checks", "W
     [
         ("StorageLabels", [Table.LABELS_KEY], Table.TTL, False),
         ("StorageJobs", [Table.JOBS_KEY], Table.TTL, False),
+        ("StorageRequests", [Table.REQUESTS_KEY], Table.TTL, False),
         ("StorageTenants", [Table.TENANTS_KEY], None, True),
         ("StorageLedger", [Table.LEDGER_PK, Table.LEDGER_SK], Table.TTL, True),
     ],
@@ -47,7 +48,7 @@ def test_what_cannot_be_made_again_outlives_the_stack_unless_told_otherwise(
     for start, type_ in kept:
         assert streaming.resource(start, type_)["DeletionPolicy"] == "Retain"
         assert buffered.resource(start, type_)["DeletionPolicy"] == "Delete"
-    for start in ("StorageLabels", "StorageJobs"):
+    for start in ("StorageLabels", "StorageJobs", "StorageRequests"):
         assert streaming.resource(start, TABLE)["DeletionPolicy"] == "Delete"
 
 
@@ -75,7 +76,7 @@ def test_the_bucket_is_closed_encrypted_and_forgets_results_but_not_the_ledger(s
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     rules = bucket["LifecycleConfiguration"]["Rules"]
     expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
-    assert expiring == {"results/": 30, "batches/": 90, "jobs/": 15}
+    assert expiring == {"results/": 30, "answers/": 30, "batches/": 90, "jobs/": 15, "accepted/": 15}
     assert {rule["Status"] for rule in rules} == {"Enabled"}
 
 

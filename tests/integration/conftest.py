@@ -12,7 +12,9 @@ import anthropic
 import httpx2
 import pytest
 
+from cost_router.core.guards import GUARDED
 from infra.local.stack import LocalStack, running_stack
+from infra.operate.keys import Policy, create
 from infra.operate.report import read_entries
 from tests.integration.meter import Meter
 
@@ -25,6 +27,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         patch.delenv("ANTHROPIC_API_KEY", raising=False)  # the tests are about the stand-in, whatever the shell has
         with running_stack(tmp_path_factory.mktemp("stack"), daily_budget_usd=Decimal(50)) as running:
             yield running
+
+
+@pytest.fixture(scope="session")
+def allowed_key(stack: LocalStack) -> str:
+    """The key of a tenant that may use every field that multiplies the bill."""
+    return create(stack.target, "allowed", Policy(allows=[*GUARDED]), dt.datetime.now(dt.UTC))
 
 
 @pytest.fixture

@@ -115,6 +115,7 @@ def mixed(unique: Unique, group: str) -> list[dict[str, Any]]:
         cached = lane_job(f"cached-{number}", unique("Which fact?"), group)
         system = [{**facts, "text": f"{ttl} {facts['text']}", "cache_control": {"type": "ephemeral", "ttl": ttl}}]
         cached["params"] |= {"model": "sonnet", "system": system}
+        cached["router"]["tenant"] = "allowed"
         jobs.append(cached)
     long = lane_job("long", unique("word " * 90_000), group)
     long["params"]["model"] = "haiku"
@@ -124,7 +125,7 @@ def mixed(unique: Unique, group: str) -> list[dict[str, Any]]:
 
 
 def test_thirty_jobs_come_back_at_half_price_and_the_ledger_equals_the_meter(
-    stack: LocalStack, meter: Meter, unique: Unique, group: str
+    stack: LocalStack, meter: Meter, unique: Unique, group: str, allowed_key: str
 ) -> None:
     park(stack, mixed(unique, group))
     found = deliver(stack, group, 30)
@@ -142,7 +143,7 @@ def test_thirty_jobs_come_back_at_half_price_and_the_ledger_equals_the_meter(
     assert any(entry["cache_creation_1h_input_tokens"] for entry in booked.values())
     assert any(entry["cache_read_input_tokens"] for entry in booked.values())
     assert max(entry["input_tokens"] for entry in booked.values()) > 100_000
-    assert {entry["tenant"] for entry in booked.values()} == {"demo", "default"}
+    assert {entry["tenant"] for entry in booked.values()} == {"demo", "default", "allowed"}
     for row in found.values():
         router, entry = row["router"], booked[row["result"]["message"]["id"]]
         assert Decimal(router["cost_usd"]) == entry["cost_usd"] + Decimal(router["classifier_cost_usd"])

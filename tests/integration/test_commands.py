@@ -98,7 +98,7 @@ def test_up_writes_the_description_and_down_ends_everything() -> None:
             "dead_letter_queue_url",
             "results_bucket",
         } <= set(described)
-        assert set(described["tables"]) == {"labels", "ledger", "jobs", "tenants"}
+        assert set(described["tables"]) == {"labels", "ledger", "jobs", "tenants", "requests"}
         for name in ("base_url", "streaming_url"):
             with anthropic.Anthropic(base_url=described[name], api_key=described["gateway_key"]) as client:
                 hello: Any = [{"role": "user", "content": "Hi"}]

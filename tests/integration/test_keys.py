@@ -60,7 +60,8 @@ def test_a_tenant_is_made_with_a_budget_shown_and_changed_field_by_field(folder:
 
 def test_every_limit_of_a_tenant_is_set_shown_and_taken_away(folder: Path, stack: LocalStack) -> None:
     limits = ("--monthly-budget", "300", "--session-budget", "0.75", "--session-rpm", "30", "--reads-account")
-    keys("create", "limited", *limits, "--senders", "AROAEXAMPLE12,AIDAEXAMPLE34", cwd=folder)
+    more = ("--senders", "AROAEXAMPLE12,AIDAEXAMPLE34", "--allow", "web_search,cache_1h")
+    keys("create", "limited", *limits, *more, cwd=folder)
     stored = item(stack, "tenant#limited")
     assert (stored["monthly_budget_usd"], stored["session_budget_usd"]) == ({"N": "300"}, {"N": "0.75"})
     assert (stored["session_rpm"], stored["reads_account"]) == ({"N": "30"}, {"BOOL": True})
@@ -68,10 +69,13 @@ def test_every_limit_of_a_tenant_is_set_shown_and_taken_away(folder: Path, stack
     found = [shown[name] for name in ("monthly_budget_usd", "session_budget_usd", "session_rpm", "reads_account")]
     assert found == ["300", "0.75", 30, True]
     assert shown["senders"] == ["AIDAEXAMPLE34", "AROAEXAMPLE12"]
+    assert shown["allows"] == ["cache_1h", "web_search"]
     assert (shown["month_spent_usd"], shown["month_left_usd"]) == ("0", "300")
-    assert "monthly budget  $300.000000" in command("keys", "show", "limited", cwd=folder)
+    printed = command("keys", "show", "limited", cwd=folder)
+    assert "monthly budget  $300.000000" in printed
+    assert "allows          cache_1h, web_search" in printed
     none = ("--monthly-budget", "none", "--session-budget", "none", "--session-rpm", "none", "--reads-own")
-    keys("set", "limited", *none, "--senders", "none", cwd=folder)
+    keys("set", "limited", *none, "--senders", "none", "--allow", "none", cwd=folder)
     assert set(item(stack, "tenant#limited")) == {"pk", "label_key", "created_at"}
 
 
@@ -82,6 +86,9 @@ def test_every_limit_of_a_tenant_is_set_shown_and_taken_away(folder: Path, stack
         (("--session-budget", "0"), "budget '0'; accepted: US dollars above 0"),
         (("--senders", "alice"), "senders 'alice'; accepted: unique ids of roles or users"),
         (("--session-rpm", "1.5"), "session rpm '1.5'; accepted: a whole number from 1 to 10000"),
+        (("--allow", "fast"), "'fast' names no field that is guarded; accepted: speed, cache_1h, web_search, service"),
+        (("--allow", "speed,"), "allow 'speed,': '' names no field that is guarded; accepted: speed, cache_1h"),
+        (("--allow", "none,speed"), "'none' names no field that is guarded"),
     ],
 )
 def test_a_wrong_limit_is_one_line_and_nothing_is_written(
@@ -89,6 +96,23 @@ def test_a_wrong_limit_is_one_line_and_nothing_is_written(
 ) -> None:
     assert said in command("keys", "create", "never-made", *words, cwd=folder, expect=1)
     assert item(stack, "tenant#never-made") == {}
+
+
+def test_what_a_tenant_may_is_replaced_as_a_whole_and_nothing_unless_it_is_said(
+    folder: Path, stack: LocalStack
+) -> None:
+    keys("create", "guarded", cwd=folder)
+    assert "allows" not in item(stack, "tenant#guarded")
+    assert keys("show", "guarded", cwd=folder)["allows"] == []
+    printed = command("keys", "create", "guarded", "--allow", "speed, inference_geo", cwd=folder)
+    assert "set for all keys of tenant guarded: allows; in force within 60 seconds" in printed
+    assert keys("show", "guarded", cwd=folder)["allows"] == ["inference_geo", "speed"]
+    assert keys("set", "guarded", "--allow", "service_tier", cwd=folder)["allows"] == ["service_tier"]
+    assert keys("set", "guarded", "--floor", "haiku", cwd=folder)["allows"] == ["service_tier"]
+    assert {row["tenant"]: row["allows"] for row in keys("list", cwd=folder)}["guarded"] == ["service_tier"]
+    keys("create", "guarded", "--allow", "none", cwd=folder)
+    assert keys("show", "guarded", cwd=folder)["allows"] == []
+    assert "allows          -" in command("keys", "show", "guarded", cwd=folder)
 
 
 def test_show_tells_what_today_has_cost_and_what_is_left(

@@ -42,6 +42,7 @@ def test_the_ledger_equals_the_meter_priced_by_genai_prices(
     unique: Unique,
     group: str,
     demo_lines: list[dict[str, Any]],
+    allowed_key: str,
 ) -> None:
     before = {entry["entry_id"] for entry in read_entries(stack.target, dt.datetime.now(dt.UTC).date())}
     for line in demo_lines:
@@ -49,7 +50,7 @@ def test_the_ledger_equals_the_meter_priced_by_genai_prices(
     for ttl in ("5m", "1h"):  # cache writes, then reads
         body = cached_ask(unique, ttl, 8_000)
         for model in ("sonnet", "sonnet", "opus", "claude-sonnet-4-6"):
-            client.messages.create(model=model, **body)
+            client.with_options(api_key=allowed_key).messages.create(model=model, **body)
     long_prompt = {"role": "user", "content": unique("word " * 90_000)}  # above haiku's step of 100,000 tokens
     client.messages.create(model="haiku", max_tokens=50, messages=[long_prompt])  # type: ignore[list-item]
     meter.script(faults=[{"times": None, "model": "claude-opus-5-5", "status": 529}])

@@ -101,7 +101,7 @@ def test_books_agree_with_the_bill_also_with_caches_and_an_ambiguous_payment(
 
 
 def test_books_agree_on_speed_place_and_searches(
-    folder: Path, stack: LocalStack, books: Books, meter: Meter, unique: Unique
+    folder: Path, stack: LocalStack, books: Books, meter: Meter, unique: Unique, allowed_key: str
 ) -> None:
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
     terms: list[dict[str, Any]] = [
@@ -109,7 +109,7 @@ def test_books_agree_on_speed_place_and_searches(
         {"model": "opus", "speed": "fast", "inference_geo": "us"},
         {"model": "sonnet", "tools": [search], "inference_geo": "us"},
     ]
-    url, headers = stack.description["streaming_url"], {"x-api-key": stack.description["gateway_key"]}
+    url, headers = stack.description["streaming_url"], {"x-api-key": allowed_key}
     for more in terms:
         body = {"max_tokens": 40, "messages": [{"role": "user", "content": unique("Which one?")}], **more}
         httpx2.post(f"{url}/v1/messages", json=body, headers=headers, timeout=60).raise_for_status()

@@ -26,7 +26,7 @@ def new_entries(stack: LocalStack, before: set[str]) -> list[dict[str, Any]]:
 
 
 def test_the_ledger_equals_the_meter_on_all_terms(
-    stack: LocalStack, http: httpx2.Client, meter: Meter, unique: Unique, folder: Path
+    stack: LocalStack, http: httpx2.Client, meter: Meter, unique: Unique, folder: Path, allowed_key: str
 ) -> None:
     before = {entry["entry_id"] for entry in new_entries(stack, set())}
     asked: list[tuple[dict[str, Any], str]] = [
@@ -43,7 +43,7 @@ def test_the_ledger_equals_the_meter_on_all_terms(
     for fields, model in asked:
         text = unique("[[label:simple]] [[search:3]] Hi")
         body = {"max_tokens": 60, "messages": [{"role": "user", "content": text}], **fields}
-        reply = http.post("/v1/messages", json=body, headers=BETA)
+        reply = http.post("/v1/messages", json=body, headers={**BETA, "x-api-key": allowed_key})
         assert reply.status_code == 200, reply.text
         assert reply.headers["x-router-model"] == model
     metered = {call["request_id"]: call for call in meter.calls()}
@@ -90,7 +90,9 @@ def test_a_search_that_a_budget_cannot_cover_is_refused_before_it_is_made(
     entrance: str, meter: Meter, unique: Unique, folder: Path
 ) -> None:
     """The prompt can become a window of 1,000,000 tokens at $4 a million: with the answers more than $4."""
-    made = json.loads(command("keys", "create", "searcher", "--daily-budget", "4", "--json", cwd=folder))
+    made = json.loads(
+        command("keys", "create", "searcher", "--daily-budget", "4", "--allow", "web_search", "--json", cwd=folder)
+    )
     body = {"model": "sonnet", "max_tokens": 9, "messages": [{"role": "user", "content": unique("Hi")}]}
     with httpx2.Client(
         base_url=entrance, headers={"x-api-key": made["key"], "anthropic-version": "2026-10-21"}

@@ -110,7 +110,7 @@ class Traffic:
 @pytest.fixture(scope="module")
 def traffic(stack: LocalStack) -> Traffic:
     now = dt.datetime.now(dt.UTC)
-    return Traffic(stack, {name: create(stack.target, name, Policy(), now) for name in TENANTS})
+    return Traffic(stack, {name: create(stack.target, name, Policy(allows=["cache_1h"]), now) for name in TENANTS})
 
 
 def run(traffic: Traffic, meter: Meter, group: str) -> set[int]:

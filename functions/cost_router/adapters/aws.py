@@ -18,6 +18,8 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
     max_pool_connections=50,
 )
+# S3 takes no other signature on buckets made since 2020, and botocore would sign URLs with an older one.
+_S3_CONFIG = _CONFIG.merge(Config(signature_version="s3v4"))
 
 
 class Aws:
@@ -32,7 +34,8 @@ class Aws:
         """The client of a service."""
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]  # by name
+                config = _S3_CONFIG if service == "s3" else _CONFIG
+                self._clients[service] = boto3.client(service, config=config)  # type: ignore[call-overload]  # by name
             return self._clients[service]
 
     async def call(self, service: str, operation: str, **arguments: Any) -> Any:

@@ -14,9 +14,9 @@ import anthropic
 import httpx2
 from anthropic import AsyncAnthropic, AsyncStream
 
-from cost_router.adapters.claude_replies import read_reply, upstream_error
+from cost_router.adapters.claude_replies import read_count, read_reply, upstream_error
 from cost_router.adapters.claude_stream import ClaudeStream, opened
-from cost_router.core.ports import Reply
+from cost_router.core.ports import Counted, Reply
 from cost_router.core.wire import encode
 
 CONNECT_SECONDS: Final = 5.0
@@ -34,14 +34,24 @@ class AnthropicClaude:
 
     async def send(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Reply:
         """One call, never retried, given up after `seconds` in total; raises `UpstreamError`."""
-        return read_reply(await self._post(body, headers, seconds, stream=False), body)
+        return read_reply(await self._post(body, headers, seconds), body)
 
     async def open(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> ClaudeStream:
         """One call whose answer is streamed, never retried; `seconds` until its headers. Raises as `send` does."""
         return await opened(await self._post(body, headers, seconds, stream=True), body)
 
+    async def count(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Counted:
+        """The tokens of a body, never retried, given up after `seconds` in total. Raises as `send` does."""
+        return read_count(await self._post(body, headers, seconds, path="/v1/messages/count_tokens"))
+
     async def _post(
-        self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float, *, stream: bool
+        self,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        seconds: float,
+        *,
+        stream: bool = False,
+        path: str = "/v1/messages",
     ) -> httpx2.Response:
         content = encode(body)
         client: AsyncAnthropic | None = None
@@ -50,7 +60,7 @@ class AnthropicClaude:
             async with asyncio.timeout(seconds):
                 client = await self.make_client()
                 found = await client.post(
-                    "/v1/messages",
+                    path,
                     content=content,
                     cast_to=httpx2.Response,  # with it the SDK gives the response as it is, its body unread if streamed
                     stream=stream,

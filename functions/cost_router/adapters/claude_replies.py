@@ -8,7 +8,7 @@ import anthropic
 import httpx2
 
 from cost_router.core.errors import Failure, UpstreamError
-from cost_router.core.ports import Reply
+from cost_router.core.ports import Counted, Reply
 from cost_router.core.pricing import Usage
 from cost_router.core.terms import GLOBAL, STANDARD
 
@@ -52,6 +52,19 @@ def read_reply(response: httpx2.Response, asked: Mapping[str, Any]) -> Reply:
         request_id=response.headers.get("request-id"),
         headers=kept(response.headers),
     )
+
+
+def read_count(response: httpx2.Response) -> Counted:
+    """The number of tokens in a 200; raises `UpstreamError` when there is none in it."""
+    request_id = response.headers.get("request-id")
+    try:
+        found = json.loads(response.content)["input_tokens"]
+        valid = isinstance(found, int) and not isinstance(found, bool)
+    except (KeyError, RecursionError, TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise UpstreamError(Failure.SERVER, status=HTTP_BAD_GATEWAY, request_id=request_id)
+    return Counted(response.content, request_id, kept(response.headers))
 
 
 def read_usage(usage: Mapping[str, Any], asked: Mapping[str, Any] | None = None) -> Usage:

@@ -72,6 +72,16 @@ class DynamoGroups:
             seen=group.seen_at.isoformat(),
         )
 
+    async def cancel(self, name: str, tenant: str, now: dt.datetime) -> None:
+        """Have the jobs of a group end unpaid, for good, also of one of which no job has come yet."""
+        await self.table.update(
+            group_key(name),
+            "SET #state = :canceled, #tenant = if_not_exists(#tenant, :tenant), #seen = if_not_exists(#seen, :now)",
+            canceled=GroupState.CANCELED,
+            tenant=tenant,
+            now=now.isoformat(),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class BusEvents:
@@ -132,6 +142,8 @@ def tally_of(items: list[Item]) -> Tally:
     def total(name: str) -> Decimal:
         return sum((table.number(item, name) for item in items), Decimal(0))
 
+    # Each change of a count has moved its expiry.
+    changed = max((table.number(item, Table.TTL) for item in items), default=Decimal(0))
     return Tally(
         started=int(total("started")),
         done=int(total("done")),
@@ -139,4 +151,5 @@ def tally_of(items: list[Item]) -> Tally:
         canceled=int(total("canceled")),
         cost_usd=total("cost_usd"),
         baseline_usd=total("baseline_usd"),
+        changed_at=dt.datetime.fromtimestamp(int(changed), dt.UTC) - table.COUNTS_KEPT_FOR if changed else None,
     )

@@ -9,6 +9,7 @@
 | `batch#MARKER` | `open`, or nothing | a Message Batch that is not closed, or is |
 | `group#GROUP` | `groups`, or nothing | a group that is not closed, or is |
 | `group#GROUP#SHARD` | nothing | a part of a group's counts |
+| `accepted#ID` | `accepted#TENANT` | a batch that came over HTTPS: the group ID |
 
 No name of a group has a `#`. The index shows moves a moment late, so every move has its condition on the item itself.
 """

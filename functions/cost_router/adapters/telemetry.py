@@ -20,7 +20,8 @@ from cost_router.core.pricing import BATCH, dollars
 from cost_router.core.record import Collected, Record
 
 SERVER_ERROR = 500
-UNFINISHED = frozenset({"deferred", "parked", "held", "already_done", "set_aside"})
+LOOKS = frozenset({"batches", "count_tokens", "models", "receipt", "spend"})  # kinds of what is told for nothing
+UNFINISHED = frozenset({"deferred", "parked", "held", "already_done", "set_aside", "unpacked"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class PowertoolsTelemetry:
     def done(self, record: Record) -> None:
         """One request or job has ended."""
         self.logger.info(record.kind, extra=_fields(record))
-        if record.kind == "spend":  # a look at the books is no request for an answer
+        if record.kind in LOOKS:  # no request for an answer: it would only thin out latency and cost
             return
         metrics = self._metrics()
         for name, unit, value in _measures(record):
@@ -125,6 +126,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "tier": record.tier.word if record.tier else None,
         "complexity_label": record.label,
         "cause": record.cause,
+        "adapted": list(record.adapted),
         "label_cache": record.cache,
         "input_tokens": record.usage.input_tokens,
         "cache_read_input_tokens": record.usage.cache_read_input_tokens,

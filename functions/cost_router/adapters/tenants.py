@@ -1,8 +1,8 @@
 """The `tenants` table: who a gateway key belongs to, and the tenant's policy.
 
 Items: `key#SHA256` -> tenant, disabled, disabled_after (epoch seconds); `tenant#NAME` -> label_key, floor, ceiling,
-tags, daily_budget_usd, monthly_budget_usd, session_budget_usd, session_rpm, reads_account, senders, disabled. What was
-read is kept for a minute, so a change takes effect within that time; a rotated key ends on the second.
+tags, daily_budget_usd, monthly_budget_usd, session_budget_usd, session_rpm, reads_account, senders, allows, disabled.
+What was read is kept for a minute, so a change takes effect within that time; a rotated key ends on the second.
 """
 
 import math
@@ -16,6 +16,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from cost_router.adapters.aws import Aws, error_code
 from cost_router.contract import DEFAULT_TENANT, DEFAULT_TENANT_KEY, Table
+from cost_router.core import guards
 from cost_router.core.budget import Limits
 from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.ports import Clock
@@ -134,6 +135,7 @@ def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
             ),
             reads_account=bool(item.get("reads_account")),
             senders=frozenset(map(str, item.get("senders") or ())),
+            allows=guards.permissions(map(str, item.get("allows") or ())),
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotConfigured(f"tenant {name!r} is not written as it should be: {error}") from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cost_router.core import capability
+from cost_router.core.adapting import adapt
 from cost_router.core.batch_billing import LineBilling
 from cost_router.core.batch_choosing import Chooser
 from cost_router.core.batch_lane import (
@@ -125,7 +125,7 @@ class Packer:
         message = await self.store.message(line)
         if message is None:
             return None
-        return encode(capability.adapt(json.loads(message)["params"], self.billing.catalogue.model(line.model)))
+        return encode(adapt(json.loads(message)["params"], self.billing.catalogue.model(line.model)).body)
 
     async def _join(self, batch: Batch, lines: Sequence[Line]) -> list[Line]:
         """Move lines into a batch; those that another round has moved elsewhere are left out."""

@@ -21,7 +21,10 @@ from cost_router.core.turns import Turns
 
 T = TypeVar("T")
 
-TOO_LATE: Final = "no answer came in time; what was spent is booked; longer work belongs on the jobs queue"
+TOO_LATE: Final = (
+    "no answer came in time; what was spent is booked; longer work belongs on the jobs queue, or in a Message Batch "
+    "(POST /v1/messages/batches)"
+)
 SHORTEST_CALL: Final = 0.05  # seconds; with less than this left a call is not begun
 LEASE_MARGIN: Final = dt.timedelta(seconds=120)  # after a request's deadline, for booking; then its process is dead
 CAP: Final = "max-cost"  # the rule that a request's own cap is called

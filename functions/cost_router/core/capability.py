@@ -1,6 +1,6 @@
-"""Which models cannot take a request, and what a model would reject in its body."""
+"""Which models cannot take a request, and which fields no price is known for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 from cost_router.core.ask import Ask
@@ -17,30 +17,35 @@ UNPRICED_FIELDS: Final = (
     "fallback_credit_token",
     "mcp_servers",  # the API samples as often as their tools are called, each time with `max_tokens`: no upper bound
 )
+PRICED: Final = frozenset({"speed", "inference-geo"})  # rules without which a call has no price
 COMPACTION: Final = "compact_"  # the edit of `context_management` that calls a model of its own
 
 
-def unable(models: Iterable[Model], ask: Ask, max_tokens: int) -> dict[str, str]:
-    """Model id -> name of the capability rule it breaks, for the models that cannot take the request."""
+def unable(models: Iterable[Model], ask: Ask, named: Model | None = None) -> dict[str, str]:
+    """Model id -> name of the capability rule it breaks, for the models that cannot take the request.
+
+    named: the model that the caller named exactly. Only rules that its price depends on are applied to it: what else it
+    does not take, Claude says better (clients act on its words: they shorten a prompt, or leave a field out).
+    """
     found = {}
     for model in models:
-        rule = _broken_rule(model, ask, max_tokens)
+        rule = _broken_rule(model, ask, PRICED if model == named else None)
         if rule:
             found[model.id] = rule
     return found
 
 
-def _broken_rule(model: Model, ask: Ask, max_tokens: int) -> str | None:
+def _broken_rule(model: Model, ask: Ask, only: Container[str] | None) -> str | None:
     broken = {
         "context-window": ask.estimated_tokens(model.tokenizer) > model.context_window,
-        "output-limit": max_tokens > model.max_output_tokens,
         "speed": ask.terms.speed == FAST and not any(row.speed == FAST for row in model.prices),
         "inference-geo": ask.terms.inference_geo is not None and not model.geographies,
+        "forced-tool-choice": ask.forces_tool and not model.forced_tool_choice,
         "prefill": ask.prefilled and not model.prefill,
         "images": ask.images > 0 and not model.images,
         "documents": ask.documents > 0 and not model.pdf,
     }
-    return next((rule for rule, is_broken in broken.items() if is_broken), None)
+    return next((rule for rule, is_broken in broken.items() if is_broken and (only is None or rule in only)), None)
 
 
 def check_output_limit(models: Iterable[Model], max_tokens: int) -> None:
@@ -72,16 +77,3 @@ def _check_context_management(value: object) -> None:
                 f"context_management.edits.{place}.type: compaction is billed apart, which is not priced here yet; "
                 "accepted: edits that clear tool uses or thinking"
             )
-
-
-def adapt(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
-    """The body for `model`: its name, without what it would reject; order and everything else as the client sent it.
-
-    A missing `model` is put first. `thinking: disabled` is dropped for models that always think (a 400 otherwise).
-    """
-    adapted = dict(body) if "model" in body else {"model": model.id, **body}
-    adapted["model"] = model.id
-    thinking = body.get("thinking")
-    if model.thinking == "always_on" and isinstance(thinking, Mapping) and thinking.get("type") == "disabled":
-        del adapted["thinking"]
-    return adapted

@@ -45,12 +45,21 @@ class Model:
     """One model: what it takes and what it costs."""
 
     id: str
+    aliases: tuple[str, ...]  # dated names of the same model
+    display_name: str
+    released: dt.date
+    retires_on: dt.date | None  # None while no retirement is scheduled
     tier: Tier
     context_window: int  # tokens
     max_output_tokens: int
     images: bool
     pdf: bool
     thinking: str  # "off", "default_on" or "always_on"
+    thinking_types: tuple[str, ...]  # values of `thinking.type` that it takes
+    quiet_up_to: str | None  # highest effort that `disabled` and `between_tools` go with; None: any
+    efforts: tuple[str, ...]  # values of `output_config.effort`; empty: it has none
+    sampling: bool  # whether it takes temperature, top_p and top_k from callers of version 2023-06-01
+    forced_tool_choice: bool  # whether it takes `tool_choice` any and tool
     prefill: bool  # whether the last turn may be the beginning of the answer
     tokenizer: str  # "2026" counts about 30 % more tokens than "2024" for the same text
     prices: tuple[PriceRow, ...]
@@ -118,12 +127,21 @@ def _model(id_: str, row: Mapping[str, Any], discount: Discount | None) -> Model
     prices = tuple(_price_row(price) for price in row["prices"])
     return Model(
         id=id_,
+        aliases=tuple(row["aliases"]),
+        display_name=row["display_name"],
+        released=dt.date.fromisoformat(row["released"]),
+        retires_on=dt.date.fromisoformat(row["retires_on"]) if "retires_on" in row else None,
         tier=Tier.parse(row["tier"]),
         context_window=row["context_window"],
         max_output_tokens=row["max_output_tokens"],
         images=row["images"],
         pdf=row["pdf"],
         thinking=row["thinking"],
+        thinking_types=tuple(row["thinking_types"]),
+        quiet_up_to=row["quiet_up_to"],
+        efforts=tuple(row["efforts"]),
+        sampling=row["sampling"],
+        forced_tool_choice=row["forced_tool_choice"],
         prefill=row["prefill"],
         tokenizer=row["tokenizer"],
         prices=_discounted(prices, discount) if discount else prices,

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from cost_router.core import budget, capability, policy
+from cost_router.core import budget, capability, policy, steps
+from cost_router.core.adapting import adapt
 from cost_router.core.budget import Ladder, Limits, Period, Scope, Standing
 from cost_router.core.calls import CAP, Caller, Patience, over_cap
 from cost_router.core.catalogue import Catalogue, Lineup
 from cost_router.core.errors import BudgetExhausted, RuleRefused, StoreError
-from cost_router.core.labelling import Labelled, Labeller
+from cost_router.core.labelling import Labeller
 from cost_router.core.ledger import ACCOUNT, ANSWER
 from cost_router.core.policy import Bound, Choice, Decision, Wish
 from cost_router.core.ports import Clock, Ledger, Telemetry
@@ -48,9 +49,10 @@ class Decider:
         """
         request = trip.request
         pinned = self._pinned(request.model)
-        candidates = [*self.lineup.models.values(), *([pinned.model] if pinned and pinned.model else [])]
+        named = pinned.model if pinned else None
+        candidates = [*self.lineup.models.values(), *([named] if named else [])]
         capability.check_output_limit(candidates, request.max_tokens)
-        unable = capability.unable(candidates, request.ask, request.max_tokens)
+        unable = capability.unable(candidates, request.ask, named)
         trip.standings, found = await asyncio.gather(
             self._standings(trip), self.labeller.look_up(trip) if pinned is None else _nothing()
         )
@@ -66,18 +68,21 @@ class Decider:
             if ahead:
                 await self._put_aside_ahead(reach, price, trip)
             found = await self.labeller.classify(question, trip, patience)
-        trip.record.label = found.label
-        return choose(_wish(found), trip.trail.bill.cost_usd), found.label
+        label, rule = steps.label_of(request.ask, found.label)
+        trip.record.label = label
+        return choose(Wish(label.tier, rule or found.cause), trip.trail.bill.cost_usd), label
 
     def call(self, choice: Choice, label: Label | None, request: Request) -> Call:
         """The answer call that a choice means."""
+        adapted = adapt(request.body, choice.model, request.headers.get("anthropic-version"))
         return Call(
             model=choice.model,
-            body=capability.adapt(request.body, choice.model),
+            body=adapted.body,
             headers=request.headers,
             most_prompt_tokens=request.ask.most_tokens(request.body_bytes, choice.model.context_window),
             likely_prompt_tokens=request.ask.estimated_tokens(choice.model.tokenizer),
-            max_tokens=request.max_tokens,
+            max_tokens=adapted.body["max_tokens"],
+            adapted=adapted.changes,
             purpose=ANSWER,
             cause=choice.cause,
             label=label,
@@ -180,10 +185,6 @@ class Decider:
 
 async def _nothing() -> None:
     """What is not looked up."""
-
-
-def _wish(found: Labelled) -> Wish:
-    return Wish(found.label.tier, found.cause)
 
 
 def _floors(request: Request) -> Iterable[Bound]:

@@ -4,6 +4,7 @@ RouterError
 ├── InvalidRequest       the caller's request cannot be served as it is; names the field and what is accepted
 │   └── RequestTooLarge  the body is over the limit
 ├── Unauthenticated      no key, an unknown key, or a disabled one
+├── NotFound             nothing of that id is there, or it is not the caller's to see
 ├── UnknownModel         a model that is neither an alias nor in the catalogue
 ├── NotConfigured        the deployment lacks something that an operator has to supply, such as the Anthropic key
 ├── NoPrice              the catalogue has no price for the model on that day: refused, never free
@@ -52,6 +53,12 @@ class Unauthenticated(RouterError):
     """No key, an unknown key, or a disabled one."""
 
     kind = "authentication_error"
+
+
+class NotFound(RouterError):
+    """Nothing of that id is there, or it is not the caller's to see."""
+
+    kind = "not_found_error"
 
 
 class UnknownModel(RouterError):

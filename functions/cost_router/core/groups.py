@@ -8,7 +8,7 @@ import datetime as dt
 import enum
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Protocol, TypeVar
 
@@ -54,7 +54,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How far a group is; dollars are of the jobs that have ended."""
+    """How far a group is; dollars are of the jobs that have ended. changed_at: when it last changed, to the second."""
 
     started: int = 0
     done: int = 0
@@ -62,6 +62,7 @@ class Tally:
     canceled: int = 0
     cost_usd: Decimal = Decimal(0)
     baseline_usd: Decimal = Decimal(0)
+    changed_at: dt.datetime | None = field(default=None, compare=False)
 
     @property
     def ended(self) -> int:
@@ -94,6 +95,9 @@ class Groups(Protocol):
 
     async def close(self, group: Group, now: dt.datetime) -> None:
         """Nothing is left to do for a group, unless a job of it has come meanwhile."""
+
+    async def cancel(self, name: str, tenant: str, now: dt.datetime) -> None:
+        """Have the jobs of a group end unpaid, for good, also of one of which no job has come yet."""
 
 
 class GroupEvents(Protocol):

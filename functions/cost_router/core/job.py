@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cost_router.core.batch_lane import ENOUGH_TIME, Line
-from cost_router.core.errors import GaveUp
+from cost_router.core.errors import GaveUp, InvalidRequest
 from cost_router.core.job_ports import Lease
 from cost_router.core.job_results import DIRECT
 from cost_router.core.pricing import BATCH
@@ -37,6 +37,7 @@ class Job:
     message: Mapping[str, Any] = field(default_factory=dict, repr=False)
     group_size: int | None = None  # how many jobs its group has, where it says so
     kept: bool = False  # whether it comes back from being held
+    refused: InvalidRequest | None = None  # why its tenant's policy, as it is now, does not take it
 
     @property
     def id(self) -> str:

@@ -83,12 +83,12 @@ class JobRunner:
                 await self._later(lease, record, 0.0, lost=int(record.answers > 0))
             raise
 
-    async def reject(
-        self, group: str, custom_id: str, error: RouterError, record: Record, *, kept: bool = False
+    async def reject(  # noqa: PLR0913  what a message says, and how far its job may have come before
+        self, group: str, custom_id: str, error: RouterError, record: Record, *, kept: bool = False, begun: str = BROKEN
     ) -> Outcome:
         """End a message that is no job with a result that says why, but not over that of a job whose name it bears.
 
-        kept: it stands for a job that was held, and may not run any more.
+        kept: it stands for a job that was held; begun: the print of one that was put back. Neither may run any more.
         """
         now = self.clock.now()
         await self.groups.look(group, record.tenant, None, now)
@@ -97,6 +97,8 @@ class JobRunner:
             lease = await self.jobs.retake(group, custom_id, record.request_id, times)
         else:
             lease = await self.jobs.take(group, custom_id, BROKEN, record.request_id, times)
+            if begun != BROKEN and isinstance(lease, Occupied) and lease.why is Why.OTHER:
+                lease, kept = await self.jobs.take(group, custom_id, begun, record.request_id, times), True
         if isinstance(lease, Occupied):
             return SetAside(str(error)) if lease.why is Why.OTHER else self._occupied(lease, record)
         result = await self.results.read(lease.group, lease.custom_id)

@@ -142,7 +142,7 @@ class Labeller:
             purpose=CLASSIFIER,
             cause=CLASSIFIER,
             label=None,
-            terms=Terms(inference_geo=place),
+            terms=Terms(inference_geo=place, cached_for=None),
         )
 
     async def _classify(self, call: Call | None, trip: Trip, patience: Patience) -> Label | None:
@@ -171,7 +171,7 @@ class Labeller:
 
 def cache_key(request: Request, rubric_version: str, model_id: str) -> str:
     """HMAC-SHA-256 over everything that the label depends on, keyed by the tenant's secret; exact matches only."""
-    parts = [request.tenant.name, rubric_version, model_id, normalised(request.ask), request.ask.digest]
+    parts = [request.tenant.name, rubric_version, model_id, normalised(request.ask), str(request.ask.digest)]
     message = json.dumps(parts).encode()
     return hmac.new(request.tenant.label_key, message, hashlib.sha256).hexdigest()
 

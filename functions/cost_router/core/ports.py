@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from cost_router.core.budget import Alert, Limits, Reservation, Scope, Standing
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import Usage
+from cost_router.core.receipt import Receipt
 from cost_router.core.record import Collected, Record
 from cost_router.core.request import Tenant
 from cost_router.core.statement import Statement
@@ -24,6 +25,15 @@ class Reply:
     content: bytes = field(repr=False)
     message: Mapping[str, Any] = field(repr=False)
     usage: Usage
+    request_id: str | None
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many tokens a body has, as Claude tells it. content: the reply as it came."""
+
+    content: bytes
     request_id: str | None
     headers: Mapping[str, str]
 
@@ -74,6 +84,9 @@ class Claude(Protocol):
     async def open(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Stream:
         """One call whose answer is streamed; `seconds` until it begins to come. Raises as `send` does."""
 
+    async def count(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Counted:
+        """The tokens of a body, which costs nothing; never retried. Raises as `send` does."""
+
 
 class LabelStore(Protocol):
     """Labels by keyed hash. Both methods raise `StoreError`."""
@@ -83,6 +96,16 @@ class LabelStore(Protocol):
 
     async def put(self, key: str, label: Label, now: dt.datetime) -> None:
         """Keep the label for the store's time to live."""
+
+
+class RequestLog(Protocol):
+    """What requests have cost, for a day. Both methods raise `StoreError`."""
+
+    async def put(self, receipt: Receipt) -> None:
+        """Keep the receipt for 24 hours from the end of its request."""
+
+    async def get(self, id_: str, now: dt.datetime) -> Receipt | None:
+        """The receipt of the request with this id, ours or Claude's; None for one that is unknown or has expired."""
 
 
 class Ledger(Protocol):

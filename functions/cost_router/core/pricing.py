@@ -16,7 +16,7 @@ from typing import Final
 
 from cost_router.core.catalogue import Model, PriceRow
 from cost_router.core.errors import NoPrice
-from cost_router.core.terms import GLOBAL, STANDARD, Terms
+from cost_router.core.terms import FIVE_MINUTES, GLOBAL, STANDARD, Terms
 
 MILLION: Final = Decimal(1_000_000)
 THOUSAND: Final = Decimal(1_000)
@@ -83,21 +83,21 @@ def upper_bound(  # noqa: PLR0913  all that a bound rests on
 ) -> Decimal:
     """The most that a call can cost before it is made, in US dollars; raises `NoPrice`.
 
-    prompt_tokens: a number that the prompt cannot exceed. The dearest input bucket is a 1-hour cache write. Without a
-    geography the workspace's default holds, which is not known: the dearest is taken. A request that may search
-    samples up to ten times, each time with `max_tokens`; what it reads anew then comes from the cache, and nine such
-    reads and a 5-minute write cost about what the one 1-hour write of the whole prompt does. The same bound is booked
-    when a call may have been paid for but no usage came back.
+    prompt_tokens: a number that the prompt cannot exceed. All of them fall into the dearest input bucket that the
+    request's cache markers can fill. Without a geography the workspace's default holds, which is not known: the dearest
+    is taken. A request that may search samples up to ten times, each time with `max_tokens`; what it reads anew then
+    comes from the cache, and nine such reads and a 5-minute write cost about what one 1-hour write of the whole prompt
+    does. The same bound is booked when a call may have been paid for but no usage came back.
     """
     row = price_row(model, prompt_tokens, on=on, processing=processing, speed=terms.speed)
+    prompt = prompt_tokens * _dearest_input(row, terms) / MILLION
     usage = Usage(
-        cache_creation_1h_input_tokens=prompt_tokens,
         output_tokens=max_tokens * (SEARCH_ROUNDS if terms.web_searches else 1),
         web_search_requests=terms.web_searches,
     )
     place = terms.inference_geo
     factor = _geography(model, place) if place else model.dearest_geography
-    return _tokens(row, usage) * factor + _searches(model, row, usage)
+    return (prompt + _tokens(row, usage)) * factor + _searches(model, row, usage)
 
 
 def expected(terms: Terms, input_tokens: int, output_tokens: int) -> Usage:
@@ -136,6 +136,13 @@ def _tokens(row: PriceRow, usage: Usage) -> Decimal:
         + usage.cache_creation_1h_input_tokens * row.cache_write_1h
         + usage.output_tokens * row.output
     ) / MILLION
+
+
+def _dearest_input(row: PriceRow, terms: Terms) -> Decimal:
+    """The price of a million tokens in the dearest bucket that the prompt's can fall into."""
+    if terms.web_searches or terms.cached_for not in {None, FIVE_MINUTES}:
+        return max(row.input, row.cache_write_5m, row.cache_write_1h)
+    return row.input if terms.cached_for is None else max(row.input, row.cache_write_5m)
 
 
 def _geography(model: Model, place: str) -> Decimal:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
 from cost_router.core.ledger import Bill
 from cost_router.core.pricing import Usage
 from cost_router.core.words import Label, Tier
+
+REQUEST: Final = "request"  # for an answer, over HTTPS
 
 
 @dataclass(slots=True)
@@ -16,7 +19,7 @@ class Record:
     request_id: str
     tenant: str
     tags: Mapping[str, str]
-    kind: str = "request"  # "request", "route", "job" or "spend"
+    kind: str = REQUEST  # or "route", "job", "batches", "count_tokens", "models", "receipt", "spend"
     job: str | None = None  # "GROUP/CUSTOM_ID"
     lane: str | None = None  # of a job: "direct" or "batch"
     label: Label | None = None
@@ -37,8 +40,11 @@ class Record:
     answers: int = 0  # calls for the answer that were, or may have been, paid for
     unreserved: int = 0  # calls made though nothing could be put aside for them
     upstream_request_id: str | None = None
+    adapted: tuple[str, ...] = ()  # what of the body was changed for the model
+    began: float = 0.0  # on the monotonic clock, of a request over HTTPS
     latency_ms: float = 0.0
-    # Of a job: "done", "failed", "canceled", "deferred", "parked", "held", "set_aside" or "already_done".
+    # Of a job: "done", "failed", "canceled", "deferred", "parked", "held", "set_aside" or "already_done"; of a batch
+    # over HTTPS whose lines were put on the queue: "unpacked".
     outcome: str | None = None
 
 

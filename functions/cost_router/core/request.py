@@ -23,6 +23,7 @@ class Tenant:
     limits: Limits = field(default_factory=Limits)
     reads_account: bool = False  # whether its keys may see what all tenants spend
     senders: frozenset[str] = frozenset()  # unique ids of the IAM principals that may drop its jobs; empty: any
+    allows: frozenset[str] = frozenset()  # words of `core/guards.py`: fields that multiply the bill
 
     def takes_jobs_from(self, sender: str) -> bool:
         """Whether a principal may drop its jobs: SQS names a role as `ID:SESSION`, a user as `ID`."""

@@ -2,32 +2,27 @@
 
 import asyncio
 import dataclasses
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from cost_router.core import budget, pricing
 from cost_router.core.budget import Period
-from cost_router.core.calls import INTERACTIVE, SHORTEST_CALL, TOO_LATE, Caller, Patience, to_its_end
+from cost_router.core.calls import INTERACTIVE, Caller, Patience, to_its_end
 from cost_router.core.catalogue import Lineup
 from cost_router.core.deciding import Decider
-from cost_router.core.errors import DeadlinePassed, Failure, NotCovered, StoreError, UpstreamError
+from cost_router.core.errors import StoreError
 from cost_router.core.ledger import Bill
-from cost_router.core.policy import Choice, Decision
-from cost_router.core.ports import Chance, Clock, Ledger, Reply, Telemetry
-from cost_router.core.record import Record
+from cost_router.core.policy import Choice
+from cost_router.core.ports import Chance, Clock, Ledger, Reply, RequestLog, Telemetry
+from cost_router.core.receipt import Receipt, receipt_of
+from cost_router.core.record import REQUEST, Record
 from cost_router.core.request import Request
+from cost_router.core.serving import Server
 from cost_router.core.streamed import StreamedAnswer
-from cost_router.core.trip import Call, Trip
+from cost_router.core.trip import Trip
 from cost_router.core.words import Label
-
-T = TypeVar("T")
-
-SHARE_OF_THE_FIRST: Final = 2 / 3  # of the time left; a call that hangs must leave some to the tier below
-WORTH_SHARING: Final = 15.0  # seconds; with less left, the tier that is asked gets it all
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +68,13 @@ class Router:
 
     lineup: Lineup
     decider: Decider
+    server: Server
     caller: Caller
     ledger: Ledger
     clock: Clock
     chance: Chance
     telemetry: Telemetry
+    log: RequestLog | None = None  # None where nobody asks afterwards: jobs have results
 
     async def answer(
         self, request: Request, record: Record, patience: Patience = INTERACTIVE, steps: Steps = NO_STEPS
@@ -87,14 +84,15 @@ class Router:
         trip.before_answer = steps.calling
         try:
             decision, label = await self.decider.decide(trip, patience)
-            choice, reply = await self._serve(self.caller.call, decision, label, trip, patience)
+            choice, reply = await self.server.serve(self.caller.call, decision, label, trip, patience)
             _fill(record, choice, reply)
             answer = Answer(reply, choice, label, trip.trail.bill, None)
             if steps.deliver:
                 await steps.deliver(answer)
-        finally:
-            remaining = await self._settle(trip)
-        return dataclasses.replace(answer, remaining_usd=remaining)
+        except BaseException as error:
+            await self._settle(trip, error)
+            raise
+        return dataclasses.replace(answer, remaining_usd=await self._settle(trip))
 
     async def answer_stream(self, request: Request, record: Record) -> StreamedAnswer:
         """Claude's answer from the right tier, begun: read its events to the end, or leave, within `async with`.
@@ -105,9 +103,9 @@ class Router:
         trip = self.decider.trip(request, record)
         try:
             decision, label = await self.decider.decide(trip, INTERACTIVE)
-            choice, live = await self._serve(self.caller.stream, decision, label, trip, INTERACTIVE)
-        except BaseException:
-            await self._settle(trip)
+            choice, live = await self.server.serve(self.caller.stream, decision, label, trip, INTERACTIVE)
+        except BaseException as error:
+            await self._settle(trip, error)
             raise
         record.fallback = choice.cause.startswith("fallback:")
         return StreamedAnswer(live, trip, self._settle)
@@ -126,55 +124,9 @@ class Router:
         cost = pricing.cost(model, usage, on=self.clock.now().date(), processing=request.processing)
         return Route(decision.choice, label, cost, tokens, trip.trail.bill)
 
-    async def _serve(
-        self,
-        once: Callable[[Call, Trip, float], Awaitable[T]],
-        decision: Decision,
-        label: Label | None,
-        trip: Trip,
-        patience: Patience,
-    ) -> tuple[Choice, T]:
-        """The first choice that answers; the first error when none does or when one is not to be passed on."""
-        first: UpstreamError | None = None
-        choices = (decision.choice, *(decision.fallbacks if patience.fall_back else ()))
-        for choice in choices:
-            if first and self._left(trip.request) < SHORTEST_CALL:
-                break
-            trip.record.model, trip.record.tier, trip.record.cause = choice.model.id, choice.tier, choice.cause
-            try:
-                call = self.decider.call(choice, label, trip.request)
-                each = math.inf if choice is choices[-1] else self._share(trip.request)
-                calling = partial(once, call, trip)
-                return choice, await self.caller.persist(calling, call, trip.request.deadline, patience, each=each)
-            except UpstreamError as error:
-                first = first or error
-                if not error.passes_with_time:
-                    break
-            except NotCovered:
-                if first is None:
-                    raise
-                break
-            except DeadlinePassed:
-                if first is None or first.failure is Failure.TIMEOUT:
-                    raise
-                break
-        if first is None or self._out_of_time(first, trip):
-            raise DeadlinePassed(TOO_LATE) from first
-        raise first
-
-    def _share(self, request: Request) -> float:
-        """Seconds that a call may take when another tier could still be asked after it."""
-        left = self._left(request)
-        return left * SHARE_OF_THE_FIRST if left >= WORTH_SHARING else left
-
-    def _left(self, request: Request) -> float:
-        return request.deadline - self.clock.monotonic()
-
-    def _out_of_time(self, error: UpstreamError, trip: Trip) -> bool:
-        return error.failure is Failure.TIMEOUT and self._left(trip.request) < SHORTEST_CALL
-
-    async def _settle(self, trip: Trip) -> Decimal | None:
-        """Book the trip and let its other writes end; the booking does not depend on them."""
+    async def _settle(self, trip: Trip, error: BaseException | None = None) -> Decimal | None:
+        """Book the trip and let its other writes end; the booking does not depend on them. error: how it ended."""
+        self._keep_receipt(trip, error)
         try:
             return await to_its_end(asyncio.ensure_future(self._book(trip)))
         finally:
@@ -197,6 +149,21 @@ class Router:
                 self.telemetry.unbooked(entries, error)
         self._tell_gauge(trip)
         return budget.remaining(trip.standings, bill.cost_usd)
+
+    def _keep_receipt(self, trip: Trip, error: BaseException | None) -> None:
+        """Begin to write what the caller may ask for afterwards, so that it lands while the trip is booked."""
+        if self.log is None or trip.record.kind != REQUEST:
+            return
+        seconds = self.clock.monotonic() - trip.record.began
+        receipt = receipt_of(trip, self.clock.now(), seconds, error)
+        if receipt:
+            trip.pending.append(asyncio.ensure_future(self._log(receipt, self.log)))
+
+    async def _log(self, receipt: Receipt, log: RequestLog) -> None:
+        try:
+            await log.put(receipt)
+        except StoreError as error:
+            self.telemetry.note("request_log_failed", request_id=receipt.id, error=str(error))
 
     def _tell_gauge(self, trip: Trip) -> None:
         """The day's spend with the request's own; nothing when midnight has passed since the day's was read."""

@@ -1,5 +1,6 @@
 """One streamed answer on its way to the caller, until it is booked."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,7 +13,10 @@ from cost_router.core.ports import Event
 from cost_router.core.streams import Live
 from cost_router.core.trip import Trip
 
-TOO_LONG: Final = "the answer was not whole in time; what was spent is booked; longer work belongs on the jobs queue"
+TOO_LONG: Final = (
+    "the answer was not whole in time; what was spent is booked; longer work belongs on the jobs queue, or in a "
+    "Message Batch (POST /v1/messages/batches)"
+)
 
 
 @dataclass(slots=True)
@@ -21,21 +25,22 @@ class StreamedAnswer:
 
     live: Live
     trip: Trip
-    settle: Callable[[Trip], Awaitable[Decimal | None]]
+    settle: Callable[[Trip, BaseException | None], Awaitable[Decimal | None]]  # given how it ended
     remaining_usd: Decimal | None = None  # under the tightest budget, once it is booked; None without one
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         record = self.trip.record
         try:
             await self.live.end()
         finally:
             record.usage, record.upstream_request_id = self.live.usage, self.live.stream.request_id
-            self.remaining_usd = await self.settle(self.trip)
+            left = error or asyncio.CancelledError()  # who reads no further has gone, as one who is cancelled has
+            self.remaining_usd = await self.settle(self.trip, None if self.live.whole else left)
 
     @property
     def bill(self) -> Bill:

@@ -4,7 +4,7 @@ Sources: platform.claude.com/docs/en/build-with-claude/fast-mode, .../manage-cla
 .../agents-and-tools/tool-use/web-search-tool. What is not priced here is refused by name: better than a wrong figure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,11 @@ FAST: Final = "fast"
 SPEEDS: Final = (STANDARD, FAST)
 GLOBAL: Final = "global"
 GEOGRAPHIES: Final = (GLOBAL, "us")
+FIVE_MINUTES: Final = "5m"
+ONE_HOUR: Final = "1h"
+THREAD: Final = "thread"  # what the API adds by itself may have markers of its own
+MARKER: Final = "cache_control"
+OWN_JSON: Final = frozenset({"input", "input_schema", "input_examples", "schema"})  # the caller's: no marker in it
 # Versions from 20260209 on filter what they find by code execution, which is then free of charge.
 WEB_SEARCH: Final = frozenset({"web_search_20250305", "web_search_20260209", "web_search_20260318"})
 # Client tools cost tokens only. Source: platform.claude.com/docs/en/agents-and-tools/tool-use
@@ -28,6 +33,7 @@ class Terms:
     speed: str = STANDARD
     inference_geo: str | None = None  # None: where the workspace's default says, which is not known here
     web_searches: int = 0  # at the most
+    cached_for: str | None = ONE_HOUR  # the longest that a cache marker asks for; None: there is no marker
 
 
 def read_terms(body: Mapping[str, Any]) -> Terms:
@@ -37,7 +43,38 @@ def read_terms(body: Mapping[str, Any]) -> Terms:
         speed=_one_of(body, "speed", SPEEDS) or STANDARD,
         inference_geo=_one_of(body, "inference_geo", GEOGRAPHIES),
         web_searches=sum(_searches(place, tool) for place, tool in enumerate(tools if isinstance(tools, list) else ())),
+        cached_for=_cached_for(body),
     )
+
+
+def _cached_for(body: Mapping[str, Any]) -> str | None:
+    """A time that is not known counts as an hour, the dearest."""
+    times = {ttl == FIVE_MINUTES for _, ttl in cache_markers(body)}
+    if body.get(THREAD) or False in times:
+        return ONE_HOUR
+    return FIVE_MINUTES if times else None
+
+
+def cache_markers(value: object) -> Iterator[tuple[str, object]]:
+    """Where a body marks its prompt for the cache, such as `system.0.cache_control`, and for how long.
+
+    Wherever they stand: at the top (automatic caching), in system, tools and messages, inside tool results and
+    documents. Source: platform.claude.com/docs/en/build-with-claude/prompt-caching
+    """
+    if isinstance(value, Mapping):
+        marker = value.get(MARKER)
+        if isinstance(marker, Mapping):
+            yield MARKER, FIVE_MINUTES if marker.get("ttl") is None else marker["ttl"]
+    for name, child in _members(value):
+        if isinstance(child, Mapping | list) and name not in OWN_JSON:
+            for path, ttl in cache_markers(child):
+                yield f"{name}.{path}", ttl
+
+
+def _members(value: object) -> Iterable[tuple[object, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
 
 
 def _one_of(body: Mapping[str, Any], name: str, accepted: tuple[str, ...]) -> str | None:

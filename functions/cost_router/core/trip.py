@@ -34,6 +34,7 @@ class Call:
     label: Label | None
     terms: Terms = Terms()  # noqa: RUF009  frozen
     processing: str = pricing.REALTIME
+    adapted: tuple[str, ...] = ()  # what of the caller's body was changed for the model
     baseline: Model | None = None  # prices the same tokens for comparison; None when the call has no counterpart
 
     def bound(self, on: dt.date) -> Decimal:

@@ -5,21 +5,27 @@ Each kind of thing that is served has a module of its own with its routes; what 
 """
 
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.routing import Route as HttpRoute
 
 from cost_router import __version__
 from cost_router.contract import HEALTH_PATH
+from cost_router.core.counting import TokenCounter
 from cost_router.core.errors import quoted
-from cost_router.core.ports import LedgerReader
+from cost_router.core.offers import Offers
+from cost_router.core.ports import LedgerReader, RequestLog
 from cost_router.core.words import Tier
-from cost_router.handlers import replies
+from cost_router.handlers import openapi, replies
+from cost_router.handlers.counting import CountEndpoints
 from cost_router.handlers.front import Front
+from cost_router.handlers.message_batches import BatchParts, MessageBatchEndpoints
 from cost_router.handlers.messages import MessageEndpoints
+from cost_router.handlers.models import ModelEndpoints
+from cost_router.handlers.requests import RequestEndpoints
 from cost_router.handlers.spending import SpendEndpoints
 
 
@@ -28,6 +34,8 @@ class Parts:
     """What endpoints need beside what all of them share."""
 
     reader: LedgerReader
+    requests: RequestLog
+    batches: BatchParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,10 @@ class Elsewhere:
     """What is answered to everybody."""
 
     front: Front
-    served: tuple[str, ...]  # "METHOD /path" of each route
+
+    def routes(self) -> list[HttpRoute]:
+        """Paths and methods."""
+        return [HttpRoute(HEALTH_PATH, self.health, methods=["GET"]), openapi.route()]
 
     async def health(self, _http: HttpRequest) -> Response:
         """`GET /health`: version and lineup; needs no key and touches nothing."""
@@ -43,25 +54,38 @@ class Elsewhere:
         models = {tier.word: lineup.models[tier].id for tier in Tier} | {"classifier": lineup.classifier.id}
         return JSONResponse({"status": "ok", "version": __version__, "lineup": lineup.name, "models": models})
 
-    async def nowhere(self, http: HttpRequest, error: Exception) -> Response:
-        """Unknown paths and methods, in Anthropic's shape."""
+    async def nowhere(self, http: HttpRequest, _error: Exception) -> Response:
+        """Unknown paths (404) and methods (405, with `allow`), in Anthropic's shape."""
         record = self.front.record("request")
-        status = getattr(error, "status_code", 404)
-        kind = "not_found_error" if status == HTTPStatus.NOT_FOUND else "invalid_request_error"
+        routes: list[HttpRoute] = http.app.routes
+        here = [route for route in routes if route.matches(http.scope)[0] is not Match.NONE]
+        served = [f"{method} {route.path}" for route in routes for method in sorted(_methods(route) - {"HEAD"})]
         asked = quoted(f"{http.method} {http.scope['path']}")
-        message = f"{asked} is not served; accepted: {', '.join(self.served)}"
-        return replies.plain_error(status, kind, message, record)
+        message = f"{asked} is not served; accepted: {', '.join(served)}"
+        if not here:
+            return replies.plain_error(404, "not_found_error", message, record)
+        allowed = {"allow": ", ".join(sorted(set().union(*map(_methods, here))))}
+        return replies.plain_error(405, "invalid_request_error", message, record, allowed)
+
+
+def _methods(route: HttpRoute) -> set[str]:
+    return route.methods or set()
 
 
 def make_app(front: Front, parts: Parts) -> Starlette:
     """The ASGI app over given parts."""
-    routes = [*MessageEndpoints(front).routes(), *SpendEndpoints(front, parts.reader).routes()]
-    served = tuple(
-        f"{method} {route.path}" for route in routes for method in sorted(route.methods or ()) if method != "HEAD"
-    )
-    elsewhere = Elsewhere(front, (*served, f"GET {HEALTH_PATH}"))
+    models, lineup = front.router.decider.catalogue, front.router.lineup
+    routes = [
+        *MessageEndpoints(front).routes(),
+        *MessageBatchEndpoints(front, parts.batches).routes(),
+        *CountEndpoints(front, TokenCounter(front.out.claude, front.out.clock, models, lineup)).routes(),
+        *ModelEndpoints(front, Offers(models, lineup)).routes(),
+        *RequestEndpoints(front, parts.requests).routes(),
+        *SpendEndpoints(front, parts.reader).routes(),
+    ]
+    elsewhere = Elsewhere(front)
     app = Starlette(
-        routes=[*routes, HttpRoute(HEALTH_PATH, elsewhere.health, methods=["GET"])],
+        routes=[*routes, *elsewhere.routes()],
         exception_handlers={404: elsewhere.nowhere, 405: elsewhere.nowhere},
         lifespan=front.lifespan,
     )

@@ -19,6 +19,7 @@ from cost_router.core.record import Record
 from cost_router.handlers.intake import Intake
 from cost_router.handlers.jobs import job_address, returned_job
 from cost_router.handlers.outside import Outside
+from cost_router.handlers.unpacking import Unpacker, accepted_batch
 
 MARGIN_SECONDS: Final = 30.0  # kept of the function's time for booking and delivering
 MOST_DEFECTS: Final = 3  # after which a job that makes the function fail is set aside
@@ -46,6 +47,7 @@ class QueueDoor:
 
     runner: JobRunner
     intake: Intake
+    unpacker: Unpacker
     attempts: Attempts
     queue: Queue
     out: Outside
@@ -104,6 +106,9 @@ class QueueDoor:
     async def _outcome(
         self, message: Mapping[str, Any], record: Record, deadline: float, patience: Patience
     ) -> Outcome:
+        accepted = accepted_batch(message["body"])
+        if accepted:
+            return await self.unpacker.unpack(accepted, message, record)
         group, custom_id = job_address(message["body"], str(message["messageId"]))
         try:
             job = await self.intake.job(message, record, deadline)
@@ -117,6 +122,10 @@ class QueueDoor:
             record.outcome = "already_done"
             return Finished(failed=False)
         record.tenant, record.tags, record.lane = job.request.tenant.name, job.request.tags, job.lane
+        if job.refused:
+            return await self.runner.reject(
+                job.group, job.custom_id, job.refused, record, kept=job.kept, begun=job.fingerprint
+            )
         return await self.runner.run(job, record, patience)
 
     async def _after_defect(self, message: Mapping[str, Any], group: str, custom_id: str, error: Exception) -> bool:

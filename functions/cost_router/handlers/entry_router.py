@@ -10,13 +10,12 @@ gc.disable()
 
 import os  # noqa: E402  after the collector is off
 
-from mangum import Mangum  # noqa: E402
-
 from cost_router.adapters.aws import Aws  # noqa: E402
 from cost_router.handlers import wiring_https  # noqa: E402
 
-app = wiring_https.app(os.environ, Aws())
-handler = Mangum(app, lifespan="off")
+aws = Aws()
+app = wiring_https.app(os.environ, aws)
+handler = wiring_https.buffered(app, os.environ, aws)
 
 gc.freeze()
 gc.enable()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from cost_router.core import guards
 from cost_router.core.errors import InvalidRequest
 from cost_router.core.fingerprint import fingerprint
 from cost_router.core.job import Job, lane_for
@@ -35,6 +36,9 @@ class Intake:
     params: Params
     jobs: JobStore
     clock: Clock
+    # Of the batch function's own role. Under it nobody but this function sends messages with jobs, and it does so for
+    # lines that the router accepted from a holder of the tenant's key (`handlers/unpacking.py`).
+    role_id: str = ""
 
     async def job(self, message: Mapping[str, Any], record: Record, deadline: float) -> Job | None:
         """The job of a message; None when it is a copy of one for a job that is done.
@@ -48,7 +52,7 @@ class Intake:
         body = job_in(value)
         tenant = await self._tenant(body.tenant)
         sender = str(message.get("attributes", {}).get("SenderId", ""))
-        if not tenant.takes_jobs_from(sender):  # SQS itself tells who that is
+        if not tenant.takes_jobs_from(sender) and not self._is_own(sender):  # SQS itself tells who that is
             raise InvalidRequest(
                 f"router.tenant: {body.tenant!r} takes no jobs from {sender!r}; accepted: jobs of the principals that "
                 "its policy names (cost-router keys set --senders)"
@@ -58,7 +62,7 @@ class Intake:
     async def _returned(
         self, group: str, custom_id: str, message: Mapping[str, Any], record: Record, deadline: float
     ) -> Job | None:
-        """A job that was held: it was admitted then, whoever sent it."""
+        """A job that was held: it was admitted then, whoever sent it; what its tenant may use is what it may now."""
         kept = await self.jobs.kept(group, custom_id)
         if kept is None:
             return None
@@ -68,6 +72,9 @@ class Intake:
         tenant = await self._tenant(body.tenant)
         request = self._request(body, tenant, len(kept.message), record.request_id, deadline)
         return replace(self._job(body, request, message), kept=True)
+
+    def _is_own(self, sender: str) -> bool:
+        return bool(self.role_id) and sender.partition(":")[0] == self.role_id
 
     async def _whole(self, value: Mapping[str, Any], size: int) -> tuple[Mapping[str, Any], int]:
         """The message with its params, and its size in bytes."""
@@ -122,4 +129,14 @@ class Intake:
             fingerprint=fingerprint(request.tenant.label_key, body.message["params"]),
             message=body.message,
             group_size=body.group_size,
+            refused=_refusal(request),
         )
+
+
+def _refusal(request: Request) -> InvalidRequest | None:
+    """Why the tenant may not ask for that. It is told with the job, which may have been begun when the tenant might."""
+    try:
+        guards.check(request.body, request.tenant)
+    except InvalidRequest as error:
+        return error
+    return None

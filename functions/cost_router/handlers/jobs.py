@@ -27,6 +27,10 @@ UNGROUPED: Final = "ungrouped"
 RETURNED: Final = re.compile(rf'\{{"job": "({NAME.pattern})/({CUSTOM_ID.pattern})"\}}')
 
 
+class InvalidParams(InvalidRequest):
+    """The params of a job will not do; the message names the field as in a body of the Messages API."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobBody:
     """A job as dropped on the queue."""
@@ -96,7 +100,7 @@ def job_in(value: Mapping[str, Any]) -> JobBody:
         group=_name(router, "group", UNGROUPED),
         custom_id=custom_id,
         tenant=_name(router, "tenant", DEFAULT_TENANT),
-        params=parse_message(params, model=AUTO),
+        params=_params(params),
         hints=hints,
         answer_by=_time(router.get("answer_by")),
         lane=lane,
@@ -119,6 +123,13 @@ def job_address(raw: str, message_id: str) -> tuple[str, str]:
     usable_group = group if isinstance(group, str) and NAME.fullmatch(group) else UNGROUPED
     usable_id = custom_id if isinstance(custom_id, str) and CUSTOM_ID.fullmatch(custom_id) else message_id
     return usable_group, usable_id
+
+
+def _params(params: Mapping[str, Any]) -> MessageBody:
+    try:
+        return parse_message(params, model=AUTO)
+    except InvalidRequest as error:
+        raise InvalidParams(str(error)) from None
 
 
 def _name(router: Mapping[str, Any], field: str, default: str) -> str:

@@ -1,4 +1,4 @@
-"""`POST /v1/messages`, whole or streamed, and `POST /v1/route`, the dry run."""
+"""`POST /v1/messages`, unstreamed or streamed, and `POST /v1/route`, the dry run."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from starlette.routing import Route as HttpRoute
 from cost_router.core.record import Record
 from cost_router.core.request import Request
 from cost_router.handlers import replies
+from cost_router.handlers.buffered import sent_whole
 from cost_router.handlers.front import Front
 from cost_router.handlers.streaming import EventStream, unless_gone
+from cost_router.handlers.waiting import in_time
 
 Answerer = Callable[[Request, Record], Awaitable[Response]]
 
@@ -36,7 +38,7 @@ class MessageEndpoints:
         async def answer(request: Request, record: Record) -> Response:
             if request.streamed:
                 return await self._stream(http, request, record)
-            return replies.answered(await self.front.router.answer(request, record), record)
+            return await self._whole(http, request, record)
 
         return await self._serve(http, "request", answer)
 
@@ -47,6 +49,18 @@ class MessageEndpoints:
             return replies.routed(await self.front.router.route(request, record), record)
 
         return await self._serve(http, "route", decide)
+
+    async def _whole(self, http: HttpRequest, request: Request, record: Record) -> Response:
+        """The answer in one piece; when it takes long, after white space that keeps the connection."""
+
+        async def answer() -> Response:
+            return replies.answered(await self.front.router.answer(request, record), record)
+
+        heartbeat = None if sent_whole(http.scope) else self.front.heartbeat
+        try:
+            return await in_time(http.receive, self.front.replied(answer(), record), record, heartbeat)
+        except ClientDisconnect:
+            return replies.left(record)
 
     async def _stream(self, http: HttpRequest, request: Request, record: Record) -> Response:
         """The answer as events, once its content has begun: until then a failure is an HTTP error like any other."""
@@ -60,6 +74,8 @@ class MessageEndpoints:
         """Admit the request and let `answerer` answer it."""
 
         async def serve(record: Record, began: float) -> Response:
+            if whole := sent_whole(http.scope):
+                whole.record = record
             return await answerer(await self.front.admit(http, record, began), record)
 
         return await self.front.guarded(kind, serve)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cost_router.core.ports import Chance, Claude, Clock, LabelStore, Ledger, Telemetry, Tenants
+from cost_router.core.ports import Chance, Claude, Clock, LabelStore, Ledger, RequestLog, Telemetry, Tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +16,4 @@ class Outside:
     telemetry: Telemetry
     clock: Clock
     chance: Chance
+    requests: RequestLog | None = None  # of the HTTPS entrance only

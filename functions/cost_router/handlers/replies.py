@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from cost_router.core import errors
 from cost_router.core.errors import Failure, RouterError, UpstreamError, anthropic_shape
 from cost_router.core.ledger import Bill
+from cost_router.core.ports import Counted
 from cost_router.core.pricing import dollars
 from cost_router.core.record import Record
 from cost_router.core.router import Answer, Route
@@ -17,6 +18,7 @@ STATUSES: Final[Mapping[type[RouterError], int]] = {
     errors.InvalidRequest: 400,
     errors.RequestTooLarge: 413,
     errors.Unauthenticated: 401,
+    errors.NotFound: 404,
     errors.UnknownModel: 404,
     errors.NotConfigured: 503,
     errors.NoPrice: 400,
@@ -27,6 +29,7 @@ STATUSES: Final[Mapping[type[RouterError], int]] = {
     errors.DeadlinePassed: 504,
 }
 NO_ANSWER: Final[Mapping[Failure, int]] = {Failure.TIMEOUT: 504, Failure.CONNECTION: 502}
+DECIDED: Final = (errors.RuleRefused, errors.Unauthenticated, UpstreamError)  # another try changes nothing
 SERVER_ERROR: Final = 500
 CALLER_LEFT: Final = 499  # nginx's "client closed request"; in logs only
 
@@ -66,13 +69,22 @@ def routed(route: Route, record: Record) -> Response:
     return JSONResponse(body, headers=decision_headers(record) | {"request-id": record.request_id})
 
 
+def counted(found: Counted, record: Record) -> Response:
+    """Claude's count as it came."""
+    headers = {**decision_headers(record), **found.headers, "request-id": found.request_id or record.request_id}
+    return Response(found.content, media_type="application/json", headers=headers)
+
+
 def reported(body: Mapping[str, Any], record: Record) -> Response:
-    """A cost report."""
+    """What the router itself tells: a cost report, a list."""
     return JSONResponse(dict(body), headers={"request-id": record.request_id, "cache-control": "no-store"})
 
 
-def failed(error: RouterError, record: Record) -> Response:
-    """An error in Anthropic's shape; fills the record's status and error type."""
+def failed(error: RouterError, record: Record, *, tried: bool = True) -> Response:
+    """An error in Anthropic's shape; fills the record's status and error type.
+
+    tried: whether the router has made up its mind about trying again; else the caller's client may.
+    """
     body = dict(anthropic_shape(error))
     request_id = record.request_id
     headers = decision_headers(record)
@@ -84,8 +96,9 @@ def failed(error: RouterError, record: Record) -> Response:
         headers["x-router-rule"] = error.rule
     if isinstance(error, errors.PaceExceeded):
         headers["retry-after"] = f"{error.retry_after:.0f}"
-    elif status >= SERVER_ERROR or isinstance(error, errors.RuleRefused | UpstreamError):
-        # The router has tried what may be tried: a client that tries again multiplies the load.
+    elif tried and (status >= SERVER_ERROR or isinstance(error, DECIDED)):
+        # The router has tried what may be tried: a client that tries again multiplies the load. And a wrong key stays
+        # wrong, with which Claude Code would go on for minutes.
         headers["x-should-retry"] = "false"
     record.status, record.error = status, str(body["error"].get("type"))
     if record.bill.cost_usd:
@@ -136,6 +149,7 @@ def decision_headers(record: Record) -> dict[str, str]:
         "x-router-tier": record.tier.word if record.tier else None,
         "x-router-label": record.label,
         "x-router-cause": record.cause,
+        "x-router-adapted": ",".join(record.adapted),
         "x-router-request-id": record.request_id,
     }
     return {name: str(value) for name, value in found.items() if value}

@@ -74,6 +74,8 @@ class RouterSettings:
     deadline_seconds: float
     stream_deadline_seconds: float
     max_body_bytes: int
+    public_url: str  # base URL that callers use; empty: as their requests tell it
+    requests_table: str
     jobs_table: str
     results_bucket: str
     jobs_queue_url: str
@@ -85,6 +87,8 @@ class RouterSettings:
             deadline_seconds=_positive(env, Env.DEADLINE_SECONDS),
             stream_deadline_seconds=_positive(env, Env.STREAM_DEADLINE_SECONDS),
             max_body_bytes=_whole(env, Env.MAX_BODY_BYTES),
+            public_url=env.get(Env.PUBLIC_URL, ""),
+            requests_table=_text(env, Env.REQUESTS_TABLE),
             jobs_table=_text(env, Env.JOBS_TABLE),
             results_bucket=_text(env, Env.RESULTS_BUCKET),
             jobs_queue_url=_text(env, Env.JOBS_QUEUE_URL),
@@ -102,6 +106,7 @@ class BatchSettings:
     job_concurrency: int
     job_functions: int
     headroom: float  # share of the account's limits that is left to interactive traffic
+    role_id: str  # the function's own, as SQS tells who sent a message; empty where nobody knows
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "BatchSettings":
@@ -114,6 +119,7 @@ class BatchSettings:
             job_concurrency=_whole(env, Env.JOB_CONCURRENCY),
             job_functions=_whole(env, Env.JOB_FUNCTIONS),
             headroom=_percent(env, Env.HEADROOM_PERCENT) / 100,
+            role_id=env.get(Env.BATCH_ROLE_ID, ""),
         )
 
 

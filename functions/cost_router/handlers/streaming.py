@@ -48,8 +48,14 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-class EventStream(Response):
-    """A streamed answer as an ASGI response. `finish` is called once, when it has ended and is booked."""
+class Lasting(Response):
+    """A response that goes on after its endpoint has returned it; `finish` is called once, when it is over, booked."""
+
+    finish: Callable[[], None] = staticmethod(lambda: None)  # before somebody asks to be told
+
+
+class EventStream(Lasting):
+    """A streamed answer as an ASGI response."""
 
     def __init__(self, answer: StreamedAnswer, record: Record, telemetry: Telemetry) -> None:
         """The headers say what is known before the answer is whole."""
@@ -65,7 +71,6 @@ class EventStream(Response):
         self.answer = answer
         self.record = record
         self.telemetry = telemetry
-        self.finish: Callable[[], None] = _nothing
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events one by one, each once the one before has been taken."""
@@ -115,7 +120,3 @@ class EventStream(Response):
 def comment(fields: Mapping[str, str]) -> bytes:
     """One comment of NAME=VALUE pairs, with the blank line that ends it."""
     return f": {' '.join(f'{name}={value}' for name, value in fields.items())}\n\n".encode()
-
-
-def _nothing() -> None:
-    """Before somebody asks to be told."""

@@ -12,11 +12,13 @@ from cost_router.adapters.bill import AnthropicBill
 from cost_router.adapters.claude import AnthropicClaude, ClientMaker
 from cost_router.adapters.clients import NO_ADMIN_KEY, KeyedClient, SignedClient
 from cost_router.adapters.exports import S3Exports
+from cost_router.adapters.jobs_table import JobsTable
 from cost_router.adapters.labels import DynamoLabels
 from cost_router.adapters.ledger import DynamoLedger
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.adapters.telemetry import PowertoolsTelemetry
 from cost_router.adapters.tenants import DynamoTenants
+from cost_router.adapters.transactions import Transactions
 from cost_router.core.calls import Caller
 from cost_router.core.catalogue import Catalogue
 from cost_router.core.collecting import Collector
@@ -27,6 +29,7 @@ from cost_router.core.ports import (
 )
 from cost_router.core.router import Router
 from cost_router.core.rubric import Rubric
+from cost_router.core.serving import Server
 from cost_router.core.turns import Turns
 from cost_router.handlers.outside import Outside
 from cost_router.handlers.settings import CollectorSettings, Settings
@@ -51,6 +54,11 @@ def outside(settings: Settings, aws: Aws) -> Outside:
 def ledger(settings: Settings, aws: Aws) -> DynamoLedger:
     """The ledger's table."""
     return DynamoLedger(aws, settings.ledger_table, SystemClock(), SystemChance())
+
+
+def jobs_table(name: str, aws: Aws) -> JobsTable:
+    """The `jobs` table."""
+    return JobsTable(aws, name, Transactions(aws, SystemClock(), SystemChance()))
 
 
 def router(settings: Settings, out: Outside, turns: Turns | None = None) -> Router:
@@ -83,11 +91,13 @@ def router(settings: Settings, out: Outside, turns: Turns | None = None) -> Rout
     return Router(
         lineup=lineup,
         decider=decider,
+        server=Server(decider, caller, out.clock),
         caller=caller,
         ledger=out.ledger,
         clock=out.clock,
         chance=out.chance,
         telemetry=out.telemetry,
+        log=out.requests,
     )
 
 

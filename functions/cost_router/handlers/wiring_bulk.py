@@ -8,15 +8,15 @@ from cost_router.adapters.batch_store import DynamoBatchStore
 from cost_router.adapters.batches import AnthropicBatches
 from cost_router.adapters.groups import BusEvents, DynamoGroups
 from cost_router.adapters.job_store import DynamoJobs
-from cost_router.adapters.jobs_table import JobsTable
 from cost_router.adapters.kept import KeptMessages, LargeParams
 from cost_router.adapters.ledger_lines import DynamoLines
+from cost_router.adapters.message_batches import DynamoMessageBatches, S3BatchFiles
+from cost_router.adapters.outbox import SqsOutbox
 from cost_router.adapters.queue import SqsQueue
 from cost_router.adapters.results import S3Results
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.adapters.telemetry import PowertoolsTelemetry
 from cost_router.adapters.tenants import DynamoTenants
-from cost_router.adapters.transactions import Transactions
 from cost_router.core.batch_billing import LineBilling
 from cost_router.core.batch_choosing import Chooser
 from cost_router.core.batch_packing import Packer
@@ -27,6 +27,7 @@ from cost_router.core.breaker import Breaker
 from cost_router.core.groups import GroupEvents, Groups
 from cost_router.core.job_ports import JobStore
 from cost_router.core.jobs import JobRunner
+from cost_router.core.message_batches import BatchFiles, MessageBatches
 from cost_router.core.pacing import Pacer
 from cost_router.core.ports import Attempts, Chance, Clock, Ledger, Policies, Results, Telemetry
 from cost_router.core.releasing import Releaser, Returns
@@ -36,6 +37,7 @@ from cost_router.handlers.batch import Queue, QueueDoor
 from cost_router.handlers.intake import Intake, Params
 from cost_router.handlers.outside import Outside
 from cost_router.handlers.settings import BatchSettings, CollectorSettings, Settings
+from cost_router.handlers.unpacking import Outbox, Unpacker
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,14 @@ class DoorParts:
     params: Params
     attempts: Attempts
     queue: Queue
+    batches: MessageBatches
+    files: BatchFiles
+    outbox: Outbox
 
 
 def queue_door(settings: Settings, batch: BatchSettings, aws: Aws) -> QueueDoor:
     """The entrance over the real outside."""
-    table, messages = jobs_table(batch.jobs_table, aws), KeptMessages(aws, batch.results_bucket)
+    table, messages = wiring.jobs_table(batch.jobs_table, aws), KeptMessages(aws, batch.results_bucket)
     parts = DoorParts(
         jobs=DynamoJobs(table, messages),
         lines=DynamoBatchStore(table, messages),
@@ -62,6 +67,9 @@ def queue_door(settings: Settings, batch: BatchSettings, aws: Aws) -> QueueDoor:
         params=LargeParams(aws, batch.results_bucket),
         attempts=DynamoAttempts(table),
         queue=SqsQueue(aws, batch.jobs_queue_url, batch.dead_letter_queue_url),
+        batches=DynamoMessageBatches(table),
+        files=S3BatchFiles(aws, batch.results_bucket),
+        outbox=SqsOutbox(aws, batch.jobs_queue_url, batch.results_bucket, SystemClock(), SystemChance()),
     )
     return door(settings, batch, wiring.outside(settings, aws), parts)
 
@@ -79,8 +87,9 @@ def door(settings: Settings, batch: BatchSettings, out: Outside, parts: DoorPart
         clock=out.clock,
         chance=out.chance,
     )
-    intake = Intake(out.tenants, parts.params, parts.jobs, out.clock)
-    return QueueDoor(runner, intake, parts.attempts, parts.queue, out, batch.job_concurrency)
+    intake = Intake(out.tenants, parts.params, parts.jobs, out.clock, batch.role_id)
+    unpacker = Unpacker(parts.batches, parts.files, parts.groups, parts.outbox, out.clock)
+    return QueueDoor(runner, intake, unpacker, parts.attempts, parts.queue, out, batch.job_concurrency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class LaneParts:
 def batch_rounds(settings: Settings, collecting: CollectorSettings, aws: Aws) -> BatchRounds:
     """The rounds over the real outside."""
     clock, ledger = SystemClock(), wiring.ledger(settings, aws)
-    table, messages = jobs_table(collecting.jobs_table, aws), KeptMessages(aws, collecting.results_bucket)
+    table, messages = wiring.jobs_table(collecting.jobs_table, aws), KeptMessages(aws, collecting.results_bucket)
     parts = LaneParts(
         batches=AnthropicBatches(wiring.client_maker(settings, aws, clock)),
         store=DynamoBatchStore(table, messages),
@@ -152,8 +161,3 @@ def lane(settings: Settings, out: LaneParts) -> BatchRounds:
         telemetry=telemetry,
     )
     return BatchRounds(out.store, out.groups, packer, settler, releaser, clock, telemetry)
-
-
-def jobs_table(name: str, aws: Aws) -> JobsTable:
-    """The `jobs` table."""
-    return JobsTable(aws, name, Transactions(aws, SystemClock(), SystemChance()))

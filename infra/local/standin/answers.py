@@ -1,24 +1,27 @@
-"""The answers: simulated text, JSON that follows a schema, or a tool call; the same for the same request.
+"""The answers: simulated text, JSON that follows a schema, or tool calls; the same for the same request.
 
 Text says that it is simulated. Output tokens are those of what is in the answer, at least 1 and never more than
-`max_tokens`. It thinks, in words that say so too, when `THINK_MARKER` is in the last user text and `thinking` is not
-disabled.
+`max_tokens`. `[[tool]]` in the last user text calls the first tool, `[[tool:NAME]]` that one, several of them several
+at once; `[[bytes:N]]` asks for a text of N bytes. It thinks, in words that say so too, when `THINK_MARKER` is in the
+last user text and `thinking` is not disabled.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from infra.local.standin import large, thoughts
 from infra.local.standin.labels import last_user_text
 from infra.local.standin.models import Model
 from infra.local.standin.schemas import Dice, Generator
 from infra.local.standin.tokens import TOOL_TOKENS, canonical, cut_to, text_tokens
 
-TOOL_MARKER: Final = "[[tool]]"
+TOOL_MARKER: Final = re.compile(r"\[\[tool(?::([\w-]+))?\]\]")
 THINK_MARKER: Final = "[[think]]"
-SIGNATURE: Final = "c2ltdWxhdGVk"  # of thinking; base64 of `simulated`
+BEGINNING: Final = "[stand-in answer from {}] This answer is simulated: "
 FILLER: Final = (
     "the request was received and read in full but no model was called so these words carry no meaning beyond their "
     "number which follows from the request and stays the same each time"
@@ -51,20 +54,28 @@ def _after_thinking(answer: Answer, max_tokens: int, model: Model) -> Answer:
     tokens = answer.output_tokens + text_tokens(text, model)
     if tokens > max_tokens:
         return answer
-    block = {"type": "thinking", "thinking": text, "signature": SIGNATURE}
+    block = {"type": "thinking", "thinking": text, "signature": thoughts.signature(model)}
     return Answer([block, *answer.content], answer.stop_reason, tokens, answer.stop_sequence)
 
 
 def _said(body: dict[str, Any], model: Model, dice: Dice, *, label: str | None, ids: Callable[[str], str]) -> Answer:
-    tool = _tool_to_call(body)
-    if tool is not None:
-        return _tool_call(tool, body["max_tokens"], model, dice, ids)
+    tools = _tools_to_call(body)
+    if tools:
+        return _tool_calls(tools, body["max_tokens"], model, dice, ids)
     output_format = (body.get("output_config") or {}).get("format")
     if output_format:
         text = json.dumps(Generator(output_format["schema"], dice, label).value(), ensure_ascii=False)
+    elif wanted := large.size(last_user_text(body)):
+        return _large_answer(wanted, body["max_tokens"], model)
     else:
         text = _prose(model, dice)
     return _text_answer(text, body, model)
+
+
+def _large_answer(wanted: int, max_tokens: int, model: Model) -> Answer:
+    made = min(wanted, max_tokens * large.TOKEN_BYTES)
+    block = {"type": "text", "text": large.text(BEGINNING.format(model.id), made)}
+    return Answer([block], "end_turn" if made == wanted else "max_tokens", large.tokens(made))
 
 
 def _text_answer(text: str, body: dict[str, Any], model: Model) -> Answer:
@@ -80,23 +91,33 @@ def _text_answer(text: str, body: dict[str, Any], model: Model) -> Answer:
     return Answer(blocks, stop_reason, max(1, text_tokens(text, model)), stop_sequence)
 
 
-def _tool_call(tool: dict[str, Any], max_tokens: int, model: Model, dice: Dice, ids: Callable[[str], str]) -> Answer:
-    made = Generator(tool["input_schema"], dice).value()
-    tokens = TOOL_TOKENS + text_tokens(canonical(made), model)
+def _tool_calls(
+    tools: list[dict[str, Any]], max_tokens: int, model: Model, dice: Dice, ids: Callable[[str], str]
+) -> Answer:
+    made = [Generator(tool["input_schema"], dice).value() for tool in tools]
+    tokens = sum(TOOL_TOKENS + text_tokens(canonical(value), model) for value in made)
     if tokens > max_tokens:
         return Answer([], "max_tokens", max_tokens)
-    block = {"type": "tool_use", "id": ids("toolu"), "name": tool["name"], "input": made}
-    return Answer([block], "tool_use", tokens)
+    blocks = [
+        {"type": "tool_use", "id": ids("toolu"), "name": tool["name"], "input": value}
+        for tool, value in zip(tools, made, strict=True)
+    ]
+    return Answer(blocks, "tool_use", tokens)
 
 
-def _tool_to_call(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The custom tool that `tool_choice` forces or the marker in the last user text asks for."""
-    tools = [tool for tool in body.get("tools") or [] if "input_schema" in tool]
+def _tools_to_call(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The custom tools that `tool_choice` forces or the markers in the last user text ask for, in their order."""
+    tools = {tool["name"]: tool for tool in body.get("tools") or [] if "input_schema" in tool}
     choice = body.get("tool_choice") or {"type": "auto"}
+    wanted: list[str] = []
     if choice["type"] == "tool":
-        return next((tool for tool in tools if tool["name"] == choice["name"]), None)
-    wanted = choice["type"] == "any" or (choice["type"] == "auto" and TOOL_MARKER in last_user_text(body))
-    return tools[0] if tools and wanted else None
+        wanted = [choice["name"]]
+    elif choice["type"] == "any":
+        wanted = [""]
+    elif choice["type"] == "auto":
+        wanted = [marker.group(1) or "" for marker in TOOL_MARKER.finditer(last_user_text(body))]
+    first = next(iter(tools), "")
+    return [tools[name] for name in dict.fromkeys(name or first for name in wanted) if name in tools]
 
 
 def _prose(model: Model, dice: Dice) -> str:
@@ -104,7 +125,7 @@ def _prose(model: Model, dice: Dice) -> str:
     filler = FILLER.split()
     first = dice.roll(len(filler))
     words = " ".join(filler[(first + i) % len(filler)] for i in range(length))
-    return f"[stand-in answer from {model.id}] This answer is simulated: {words}."
+    return f"{BEGINNING.format(model.id)}{words}."
 
 
 def _seed(body: dict[str, Any], model: Model) -> str:

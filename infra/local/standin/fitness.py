@@ -1,12 +1,13 @@
 """What the chosen model refuses, though the request is well-formed.
 
-Wordings are those that clients reported in 2026. Two refusals of the real API are switches of the script, off by
-default: role "system" inside `messages`, and a forcing `tool_choice` (which Opus 5.5 and Sonnet 5.5 refuse).
+Wordings are those that clients reported in 2026. Three refusals are switches of the script: role "system" inside
+`messages` and a forcing `tool_choice` (which some models refuse), and thinking blocks of another model.
 """
 
 from dataclasses import dataclass
 from typing import Any, Final
 
+from infra.local.standin import thoughts
 from infra.local.standin.errors import invalid
 from infra.local.standin.models import Model
 
@@ -21,8 +22,9 @@ SWITCH_VALUES: Final = (ACCEPT, REFUSE, AS_API)
 class Switches:
     """Refusals that a test turns on: `accept`, `refuse` on every model, or `as_api`: on the models that do."""
 
-    system_role: str = ACCEPT
-    forced_tool_use: str = ACCEPT
+    system_role: str = AS_API
+    forced_tool_use: str = AS_API
+    foreign_thoughts: str = AS_API  # which drops them
 
 
 def check(body: dict[str, Any], model: Model, switches: Switches) -> None:
@@ -30,6 +32,8 @@ def check(body: dict[str, Any], model: Model, switches: Switches) -> None:
     _max_tokens(body, model)
     _sampling(body, model)
     _thinking(body, model)
+    _effort(body, model)
+    thoughts.check(body, model, refuse_foreign=switches.foreign_thoughts == REFUSE)
     _roles(body, model, switches.system_role)
     _forced_tool_use(body, model, switches.forced_tool_use)
 
@@ -74,6 +78,15 @@ def _thinking(body: dict[str, Any], model: Model) -> None:
         _budget(thinking.get("budget_tokens"), body.get("max_tokens"))
 
 
+def _effort(body: dict[str, Any], model: Model) -> None:
+    effort = (body.get("output_config") or {}).get("effort")
+    if effort is None or effort in model.efforts:
+        return
+    if not model.efforts:
+        raise invalid("This model does not support the effort parameter.")
+    raise invalid(f'"output_config.effort.{effort}" is not supported for this model.')
+
+
 def _budget(budget: object, max_tokens: int | None) -> None:
     if not isinstance(budget, int) or isinstance(budget, bool):
         raise invalid("thinking.enabled.budget_tokens: Field required")
@@ -90,11 +103,17 @@ def _roles(body: dict[str, Any], model: Model, switch: str) -> None:
             'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" '
             "as an input message role."
         )
-    turns = [role for role in roles if role != "system"]
-    if turns and turns[-1] == "assistant" and not model.prefill:
+    turns = [message for message in body["messages"] if message["role"] != "system"]
+    if turns and turns[-1]["role"] == "assistant" and not model.prefill and not _paused(turns[-1]["content"]):
         raise invalid(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
+
+
+def _paused(content: object) -> bool:
+    """Whether a turn was paused in the middle of a server tool's work, and may go on."""
+    kinds = [block["type"] for block in content] if isinstance(content, list) else []
+    return any(kind == "server_tool_use" or kind.endswith("_tool_result") for kind in kinds)
 
 
 def _forced_tool_use(body: dict[str, Any], model: Model, switch: str) -> None:

@@ -2,7 +2,7 @@
 
 Sources: the models' pages, "what's new" and migration guides on platform.claude.com, and errors that clients reported,
 read in November 2026. Not on record: the minimum cacheable prefix of Sonnet 5.5 and Opus 5.5 (512 is what Opus 5 and
-Haiku 5.5 have), and whether Sonnet 5 takes role "system".
+Haiku 5.5 have).
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Final
 
 MANUAL: Final = frozenset({"enabled", "disabled"})
 ADAPTIVE: Final = frozenset({"adaptive", "disabled"})
+NO_XHIGH: Final = ("low", "medium", "high", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Model:
     context_window: int = 1_000_000  # tokens
     max_output_tokens: int = 128_000
     newer_tokenizer: bool = True  # from 4.7 on: about 30 % more tokens for the same text
+    efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")  # accepted values of `output_config.effort`
     sampling: bool = False  # takes temperature, top_p and top_k at version 2023-06-01
     prefill: bool = False  # takes an assistant message as the last one
     forced_tool_use: bool = True  # takes tool_choice "any" and "tool"
@@ -70,26 +72,29 @@ _ROWS = (
     ),
     Model(
         id="claude-sonnet-4-6", display_name="Claude Sonnet 4.6", line="sonnet", snapshot="20260217",
-        cache_minimum=1_024, thinking=MANUAL | ADAPTIVE, newer_tokenizer=False, sampling=True, system_role=False,
+        cache_minimum=1_024, thinking=MANUAL | ADAPTIVE, efforts=NO_XHIGH, newer_tokenizer=False, sampling=True,
+        system_role=False,
     ),
     Model(
         id="claude-opus-4-6", display_name="Claude Opus 4.6", line="opus", snapshot="20260205",
-        cache_minimum=4_096, thinking=MANUAL | ADAPTIVE, newer_tokenizer=False, sampling=True, system_role=False,
+        cache_minimum=4_096, thinking=MANUAL | ADAPTIVE, efforts=NO_XHIGH, newer_tokenizer=False, sampling=True,
+        system_role=False,
     ),
     Model(
         id="claude-opus-4-5", display_name="Claude Opus 4.5", line="opus", snapshot="20251101", cache_minimum=4_096,
-        thinking=MANUAL, context_window=200_000, max_output_tokens=64_000, newer_tokenizer=False, sampling=True,
-        prefill=True, system_role=False, geographies=False,
+        thinking=MANUAL, efforts=("low", "medium", "high"), context_window=200_000, max_output_tokens=64_000,
+        newer_tokenizer=False, sampling=True, prefill=True, system_role=False, geographies=False,
     ),
     Model(
         id="claude-sonnet-4-5", display_name="Claude Sonnet 4.5", line="sonnet", snapshot="20250929",
-        cache_minimum=1_024, thinking=MANUAL, context_window=200_000, max_output_tokens=64_000, newer_tokenizer=False,
+        cache_minimum=1_024, thinking=MANUAL, efforts=(), context_window=200_000, max_output_tokens=64_000,
+        newer_tokenizer=False,
         sampling=True, prefill=True, system_role=False, geographies=False,
     ),
     Model(
         id="claude-haiku-4-5", display_name="Claude Haiku 4.5", line="haiku", snapshot="20251001", cache_minimum=4_096,
-        thinking=MANUAL, context_window=200_000, max_output_tokens=64_000, newer_tokenizer=False, sampling=True,
-        prefill=True, system_role=False, geographies=False,
+        thinking=MANUAL, efforts=(), context_window=200_000, max_output_tokens=64_000, newer_tokenizer=False,
+        sampling=True, prefill=True, system_role=False, geographies=False,
     ),
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from infra.local.standin.faults import (
     Fault,
     LineFault,
 )
-from infra.local.standin.fitness import SWITCH_VALUES
+from infra.local.standin.fitness import AS_API, REFUSE, SWITCH_VALUES
 from infra.local.standin.labels import LABELS
 from infra.local.standin.limits import Limits
 from infra.local.standin.models import MODELS, find
@@ -188,6 +188,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "labels": _labels,
     "system_role": _one_of(*SWITCH_VALUES),
     "forced_tool_use": _one_of(*SWITCH_VALUES),
+    "foreign_thoughts": _one_of(REFUSE, AS_API),
     "faults": _each(_fault),
     "batch_seconds": _seconds,
     "batch_faults": _each(_batch_fault),

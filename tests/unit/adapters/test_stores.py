@@ -144,12 +144,34 @@ def test_a_disabled_default_tenant_is_not_made_anew(aws: Aws) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [{"floor": {"S": "Sonnet"}}, {"ceiling": {"N": "5"}}, {"label_key": {"S": "text"}}, {"tags": {"S": "a=b"}}],
+    [
+        {"floor": {"S": "Sonnet"}},
+        {"ceiling": {"N": "5"}},
+        {"label_key": {"S": "text"}},
+        {"tags": {"S": "a=b"}},
+        {"allows": {"S": "speed"}},
+        {"allows": {"L": [{"S": "speed"}, {"S": "Cache_1h"}]}},
+        {"allows": {"BOOL": True}},
+    ],
 )
 def test_a_tenant_edited_wrongly_by_hand_is_named(aws: Aws, damage: dict[str, Any]) -> None:
     store, _ = tenants(aws, KEY, ACME | damage)
     with pytest.raises(NotConfigured, match="tenant 'acme' is not written as it should be"):
         run(store.by_key("abc"))
+
+
+def test_a_tenant_may_what_its_policy_says_and_nothing_without_one(aws: Aws) -> None:
+    allowed = {"allows": {"L": [{"S": "speed"}, {"S": "cache_1h"}]}}
+    store, _ = tenants(aws, KEY, ACME | allowed)
+    found = run(store.by_key("abc"))
+    assert found
+    assert found.allows == {"speed", "cache_1h"}
+    none: list[dict[str, Any]] = [{}, {"allows": {"L": []}}]
+    for nothing in none:
+        store, _ = tenants(aws, KEY, ACME | nothing)
+        found = run(store.by_name("acme"))
+        assert found
+        assert found.allows == frozenset()
 
 
 # --- attempts, results, queue

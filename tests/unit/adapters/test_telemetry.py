@@ -19,6 +19,7 @@ from tests.unit.adapters.test_ledger import CLASSIFIED, ENTRY
 FULL = {
     "label": Label.SIMPLE,
     "cause": "classifier",
+    "adapted": ("thinking=dropped",),
     "tier": Tier.HAIKU,
     "model": "claude-haiku-5-5",
     "usage": Usage(1, 2, 3, 4, 5),
@@ -191,6 +192,7 @@ def test_the_log_line_of_a_request(capsys: pytest.CaptureFixture[str]) -> None:
         "tier": "haiku",
         "complexity_label": "simple",
         "cause": "classifier",
+        "adapted": ["thinking=dropped"],
         "label_cache": "hit",
         "input_tokens": 1,
         "cache_read_input_tokens": 2,
@@ -236,3 +238,13 @@ def test_requests_that_overlap_do_not_share_metrics(capsys: pytest.CaptureFixtur
     _, (first, second) = lines(capsys)
     assert metrics(first)["RateLimits"] == 3.0
     assert "RateLimits" not in metrics(second)
+
+
+@pytest.mark.parametrize("kind", ["count_tokens", "models"])
+def test_what_is_told_for_nothing_makes_a_log_line_and_no_metrics(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    make().done(record(kind=kind, model="claude-sonnet-5-5", latency_ms=5.0))
+    (line,), emf = lines(capsys)
+    assert (line["message"], line["model_used"], line["cost_usd"]) == (kind, "claude-sonnet-5-5", "0")
+    assert emf == []

@@ -61,6 +61,8 @@ def serving() -> Iterator[Upstream]:
 def listening(app: Starlette) -> Iterator[str]:
     """The URL of an app that is served in a thread, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        # asyncio sets this on its own listeners only; without it a reply may wait for an acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=0)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cost_router.core.ask import read_ask
+from cost_router.core.ask import Loop, read_ask
 from cost_router.core.rubric import Rubric, read_label
 from cost_router.core.words import Label
 from cost_router.handlers import wiring
@@ -50,20 +50,55 @@ def test_the_ask_is_the_last_text_of_a_person(messages: list[tuple[str, Any]], e
     assert read_ask(body(*messages)).text == expected
 
 
+def use(**inputs: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": "toolu_1", "name": "a", "input": inputs}
+
+
 @pytest.mark.parametrize(
     ("messages", "expected"),
     [
-        ([("user", [tool_result("c")])], True),
-        ([("user", [tool_result("c")]), ("system", "reminder")], True),
-        ([("user", [tool_result("c")]), ("user", "a")], False),
-        ([("system", "only")], False),
+        ([("user", "a")], Loop()),
+        ([("user", [tool_result("c")])], Loop(1, 1)),
+        ([("user", "a"), ("assistant", [use()]), ("user", [tool_result("cc")])], Loop(1, 2)),
+        ([("user", "a"), ("assistant", [use()]), ("user", [tool_result("cc")]), ("system", "reminder")], Loop(1, 2)),
+        ([("user", "a"), ("user", [tool_result("c"), tool_result([text("dd"), IMAGE])])], Loop(1, 3)),
+        ([("user", "a"), ("user", [tool_result("c")]), ("user", [tool_result("dd")])], Loop(2, 3)),
+        (
+            [("user", "a"), ("user", [tool_result("c") | {"is_error": True}]), ("user", [tool_result("")])],
+            Loop(2, 1, failed=True),
+        ),
+        ([("user", [tool_result("c")]), ("user", "a")], Loop()),  # a new ask
+        ([("user", "a"), ("user", [tool_result("c"), text("d")])], Loop()),  # a person speaks too
+        ([("user", "a"), ("user", [tool_result("c")]), ("user", [IMAGE])], Loop()),
+        ([("user", "a"), ("user", [tool_result("c")]), ("assistant", "So")], Loop()),  # the answer was begun
+        ([("system", "only")], Loop()),
     ],
 )
-def test_a_turn_that_answers_a_tool_is_known_behind_system_entries(
-    messages: list[tuple[str, Any]],
-    expected: bool,  # noqa: FBT001  a column of the table
-) -> None:
-    assert read_ask(body(*messages)).after_tool_result is expected
+def test_the_loop_is_what_tools_have_answered_since_the_ask(messages: list[tuple[str, Any]], expected: Loop) -> None:
+    assert read_ask(body(*messages)).loop == expected
+
+
+def test_all_steps_of_one_ask_have_its_digest() -> None:
+    asked = [("system", "s"), ("user", "a"), ("assistant", "b"), ("user", [text("c"), IMAGE])]
+    steps = [("assistant", [use(x="y" * 99)]), ("user", [tool_result([text("d" * 999), IMAGE, PDF])]), ("system", "t")]
+    fields = {"system": "123", "tools": [{"name": "weather", "input_schema": {"type": "object"}}]}
+    assert read_ask(body(*asked, *steps, **fields)).digest == read_ask(body(*asked, **fields)).digest
+    assert read_ask(body(*asked, *steps)).text == "c"
+    assert read_ask(body(*asked, *steps)).characters > 999
+    assert read_ask(body(*asked, *steps)).images == 2
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        ("So", True),
+        ([text("So")], True),
+        ([text("Looking"), {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}], False),
+        ([{"type": "web_search_tool_result", "tool_use_id": "s", "content": []}, text("So")], False),
+    ],
+)
+def test_a_turn_that_claude_paused_is_no_prefill(last: object, expected: bool) -> None:  # noqa: FBT001  a column
+    assert read_ask(body(("user", "a"), ("assistant", last))).prefilled is expected
 
 
 @pytest.mark.parametrize(("length", "whole"), [(2_000, True), (2_001, False), (400_000, False)])
@@ -82,16 +117,16 @@ def test_the_excerpt_says_how_much_was_left_out() -> None:
 
 def test_the_digest_tells_the_context_without_its_text() -> None:
     tools = [{"name": "weather", "input_schema": {"type": "object"}}]
-    messages = [("user", [IMAGE, PDF, text("canary")]), ("assistant", "12345"), ("user", [tool_result([IMAGE])])]
+    messages = [("user", [IMAGE, PDF]), ("assistant", "12345"), ("user", [text("canary"), IMAGE])]
     ask = read_ask(body(*messages, system="123", tools=tools))
     size = 5 + 3 + len(json.dumps(tools))
-    expected = f"turns=3 characters={size} tools=1 images=2 documents=1 after_tool_result=yes"
-    assert ask.digest == expected
+    expected = f"turns=3 characters={size} tools=1 images=2 documents=1"
+    assert str(ask.digest) == expected
 
 
 def test_the_size_in_the_digest_leaves_out_the_ask_itself() -> None:
-    assert "characters=0 " in read_ask(body(("user", "hello"))).digest
-    assert "characters=3 " in read_ask(body(("user", "hello"), ("assistant", "abc"))).digest
+    assert "characters=0 " in str(read_ask(body(("user", "hello"))).digest)
+    assert "characters=3 " in str(read_ask(body(("assistant", "abc"), ("user", "hello"))).digest)
 
 
 @pytest.mark.parametrize(("tokenizer", "expected"), [("2024", 100), ("2026", 130)])

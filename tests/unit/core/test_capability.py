@@ -1,13 +1,12 @@
 """What a model cannot take, what changes the bill, and what a body looks like on its way."""
 
 import dataclasses
-import json
 from typing import Any
 
 import pytest
 
 from cost_router.core.ask import read_ask
-from cost_router.core.capability import adapt, check_billing_fields, unable
+from cost_router.core.capability import check_billing_fields, unable
 from cost_router.core.errors import InvalidRequest
 from tests.builders import message_body, model
 
@@ -20,17 +19,32 @@ def content(kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "max_tokens", "rule"),
+    ("changes", "rule"),
     [
-        ({"text": "x" * 800_000}, 1, None),
-        ({"text": "x" * 800_004}, 1, "context-window"),
-        ({}, 64_000, None),
-        ({}, 64_001, "output-limit"),
+        ({"text": "x" * 800_000}, None),
+        ({"text": "x" * 800_004}, "context-window"),
     ],
 )
-def test_limits_of_a_model(changes: dict[str, str], max_tokens: int, rule: str | None) -> None:
+def test_limits_of_a_model(changes: dict[str, str], rule: str | None) -> None:
     ask = read_ask(message_body(**changes))
-    assert unable([HAIKU], ask, max_tokens).get(HAIKU.id) == rule
+    assert unable([HAIKU], ask).get(HAIKU.id) == rule
+
+
+@pytest.mark.parametrize(("choice", "forces"), [("any", True), ("tool", True), ("auto", False), ("none", False)])
+def test_a_forced_tool_choice_needs_a_model_that_takes_it(choice: str, forces: bool) -> None:  # noqa: FBT001
+    ask = read_ask(message_body(tool_choice={"type": choice, "name": "a"}))
+    models = [model(name) for name in ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-5")]
+    refusing = {"claude-sonnet-5-5": "forced-tool-choice", "claude-opus-5-5": "forced-tool-choice"}
+    assert unable(models, ask) == (refusing if forces else {})
+
+
+def test_what_a_model_named_exactly_does_not_take_is_for_claude_to_say_unless_it_has_no_price() -> None:
+    sonnet = model("claude-sonnet-5-5")
+    forced = read_ask(message_body(tool_choice={"type": "any"}))
+    assert unable([sonnet], forced, sonnet) == {}
+    assert unable([sonnet], forced, HAIKU) == {"claude-sonnet-5-5": "forced-tool-choice"}
+    assert unable([HAIKU], read_ask(message_body("x" * 800_004)), HAIKU) == {}
+    assert unable([sonnet], read_ask(message_body(speed="fast")), sonnet) == {"claude-sonnet-5-5": "speed"}
 
 
 @pytest.mark.parametrize(("kind", "rule"), [("image", "images"), ("document", "documents")])
@@ -38,7 +52,7 @@ def test_a_model_that_cannot_see_is_unable(kind: str, rule: str) -> None:
     inside = [{"type": "tool_result", "content": content(kind)}]
     for blocks in (content(kind), inside):
         ask = read_ask({"messages": [{"role": "user", "content": blocks}]})
-        assert unable([HAIKU, BLIND], ask, 1) == {"blind": rule}
+        assert unable([HAIKU, BLIND], ask) == {"blind": rule}
 
 
 @pytest.mark.parametrize(
@@ -106,36 +120,6 @@ def test_a_search_without_a_limit_is_refused_with_what_is_accepted() -> None:
 )
 def test_speed_and_geography_are_served_where_they_have_a_price(fields: dict[str, str], able: set[str]) -> None:
     models = [model(name) for name in ("claude-haiku-4-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-4-7")]
-    unfit = unable(models, read_ask(message_body(**fields)), 1)
+    unfit = unable(models, read_ask(message_body(**fields)))
     assert {found.id for found in models} - unfit.keys() == able
     assert set(unfit.values()) <= {"speed", "inference-geo"}
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (
-            '{"max_tokens":1,"model":"auto","x":[1.0,null]}',
-            '{"max_tokens":1,"model":"claude-haiku-4-5","x":[1.0,null]}',
-        ),
-        ('{"max_tokens":1,"x":{}}', '{"model":"claude-haiku-4-5","max_tokens":1,"x":{}}'),
-        (
-            '{"model":"auto","thinking":{"type":"disabled"}}',
-            '{"model":"claude-haiku-4-5","thinking":{"type":"disabled"}}',
-        ),
-    ],
-)
-def test_only_the_model_changes_and_the_order_stays(body: str, expected: str) -> None:
-    assert json.dumps(adapt(json.loads(body), HAIKU), separators=(",", ":")) == expected
-
-
-def test_disabled_thinking_is_dropped_where_it_is_always_on() -> None:
-    body = {"model": "auto", "thinking": {"type": "disabled"}}
-    assert adapt(body, model("claude-opus-5-5")) == {"model": "claude-opus-5-5"}
-    assert adapt(body, model("claude-haiku-5-5"))["thinking"] == {"type": "disabled"}
-    assert body == {"model": "auto", "thinking": {"type": "disabled"}}
-
-
-def test_enabled_thinking_stays() -> None:
-    body = {"model": "auto", "thinking": {"type": "adaptive"}}
-    assert adapt(body, model("claude-opus-5-5"))["thinking"] == {"type": "adaptive"}

@@ -92,6 +92,34 @@ def usages(seed: int, count: int) -> list[Usage]:
     return near + [Usage(tokens(), tokens(), tokens(), tokens(), tokens() + 1) for _ in range(count)]
 
 
+def within(usage: Usage, cached_for: str | None) -> Usage:
+    """What a usage becomes when the cache is not written at all, or not for an hour: those tokens are plain input."""
+    if cached_for == "1h":
+        return usage
+    hour = usage.cache_creation_1h_input_tokens
+    short = dataclasses.replace(
+        usage,
+        cache_creation_1h_input_tokens=0,
+        cache_creation_5m_input_tokens=usage.cache_creation_5m_input_tokens + hour,
+    )
+    if cached_for == "5m":
+        return short
+    return Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.output_tokens)
+
+
+def referee(name: str, usage: Usage) -> Decimal:
+    """What a realtime call costs by genai-prices; it wants totals, and decomposes them itself."""
+    theirs = TheirUsage(
+        input_tokens=usage.prompt_tokens,
+        cache_read_tokens=usage.cache_read_input_tokens,
+        cache_write_tokens=usage.cache_creation_5m_input_tokens + usage.cache_creation_1h_input_tokens,
+        cache_write_1h_tokens=usage.cache_creation_1h_input_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    noon = dt.datetime.combine(DAY, dt.time(12), dt.UTC)
+    return calc_price(theirs, name, provider_id="anthropic", genai_request_timestamp=noon).total_price
+
+
 @pytest.mark.parametrize("name", catalogue().ids)
 @pytest.mark.parametrize(
     ("day", "processing"),
@@ -124,10 +152,39 @@ def test_the_referee_agrees(name: str, day: dt.date, processing: str) -> None:
 
 
 @pytest.mark.parametrize("name", catalogue().ids)
-def test_no_usage_within_the_bound_costs_more_than_the_bound(name: str) -> None:
-    for usage in usages(SEED + 1, 200):
-        bound = upper_bound(model(name), prompt_tokens=usage.prompt_tokens, max_tokens=usage.output_tokens, on=DAY)
-        assert bound >= cost(model(name), usage, on=DAY)
+@pytest.mark.parametrize("cached_for", [None, "5m", "1h"])
+def test_no_usage_within_the_bound_costs_more_than_the_bound(name: str, cached_for: str | None) -> None:
+    """By genai-prices' figures, for usages that the markers of a request can lead to."""
+    for usage in usages(SEED + 1, 100):
+        possible = within(usage, cached_for)
+        bound = upper_bound(
+            model(name),
+            prompt_tokens=possible.prompt_tokens,
+            max_tokens=possible.output_tokens,
+            on=DAY,
+            terms=Terms(inference_geo="global" if model(name).geographies else None, cached_for=cached_for),
+        )
+        assert bound >= referee(name, possible)
+
+
+@pytest.mark.parametrize("name", catalogue().ids)
+@pytest.mark.parametrize("tokens", [1_000, 100_000, 100_001, 200_001])
+@pytest.mark.parametrize(
+    ("cached_for", "bucket"),
+    [
+        (None, "input_tokens"),
+        ("5m", "cache_creation_5m_input_tokens"),
+        ("1h", "cache_creation_1h_input_tokens"),
+        ("24h", "cache_creation_1h_input_tokens"),
+    ],
+)
+def test_the_bound_is_what_a_prompt_in_its_dearest_possible_bucket_costs(
+    name: str, tokens: int, cached_for: str | None, bucket: str
+) -> None:
+    found = dataclasses.replace(model(name), geographies={})
+    usage = dataclasses.replace(Usage(output_tokens=7), **{bucket: tokens})  # type: ignore[arg-type]
+    bound = upper_bound(found, prompt_tokens=tokens, max_tokens=7, on=DAY, terms=Terms(cached_for=cached_for))
+    assert bound == cost(found, usage, on=DAY) == referee(name, usage)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +197,12 @@ def test_no_usage_within_the_bound_costs_more_than_the_bound(name: str) -> None:
         (Terms(speed="fast"), "19.008"),
         (Terms(inference_geo="global", web_searches=5), "14.45"),  # ten samplings' output, and $10 per 1,000 searches
         (Terms(speed="fast", inference_geo="us", web_searches=1), "31.69"),
+        (Terms(inference_geo="global", cached_for="5m"), "5.64"),
+        (Terms(inference_geo="global", cached_for=None), "4.64"),
+        (Terms(inference_geo="global", web_searches=5, cached_for=None), "14.45"),  # searches write by themselves
     ],
 )
-def test_the_bound_is_a_one_hour_cache_write_of_the_whole_prompt_on_the_requests_terms(
+def test_the_bound_is_the_dearest_cache_write_of_the_whole_prompt_on_the_requests_terms(
     terms: Terms, expected: str
 ) -> None:
     bound = upper_bound(model("claude-opus-5-5"), prompt_tokens=1_000_000, max_tokens=32_000, on=DAY, terms=terms)

@@ -65,7 +65,7 @@ def test_a_pinned_request_is_never_classified(name: str, model: str) -> None:
     world = World()
     found = answer(world, model=name)
     assert (found.choice.model.id, found.choice.cause, found.label) == (model, "pinned", None)
-    assert [call.model for call in world.claude.calls] == [model]
+    assert [call.model for call in world.claude.calls] == [name if name not in ("haiku", "sonnet", "opus") else model]
 
 
 def test_an_unknown_model_is_refused_unpaid_with_all_that_is_accepted() -> None:
@@ -112,9 +112,20 @@ def test_more_output_than_any_model_writes_is_refused_unpaid(max_tokens: int, fi
     assert world.claude.calls == []
 
 
-def test_a_pinned_model_that_cannot_write_so_much_is_moved_and_the_cause_says_so() -> None:
-    found = answer(World(), model="claude-haiku-4-5", max_tokens=64_001)
-    assert (found.choice.model.id, found.choice.cause) == (HAIKU, "rule:output-limit")
+def test_a_model_that_was_named_gets_what_it_cannot_write_and_says_so_itself() -> None:
+    world = World()
+    found = answer(world, model="claude-haiku-4-5", max_tokens=64_001)
+    assert (found.choice.model.id, found.choice.cause) == ("claude-haiku-4-5", "pinned")
+    assert world.claude.calls[-1].body["max_tokens"] == 64_001
+
+
+@pytest.mark.parametrize("name", ["sonnet", "opus"])
+def test_a_forced_tool_choice_runs_where_it_is_taken_and_the_cause_says_so(name: str) -> None:
+    tools = [{"name": "look", "input_schema": {"type": "object"}}]
+    found = answer(World(), model=name, tools=tools, tool_choice={"type": "any"})
+    assert (found.choice.model.id, found.choice.cause) == (HAIKU, "rule:forced-tool-choice")
+    named = answer(World(), model=SONNET, tools=tools, tool_choice={"type": "any"})
+    assert (named.choice.model.id, named.choice.cause) == (SONNET, "pinned")
 
 
 def test_a_request_too_long_for_every_model_is_refused_unpaid() -> None:
@@ -239,7 +250,7 @@ def test_a_deadline_that_passes_during_the_call_is_told_and_the_call_booked_at_i
         run(world.router.answer(world.request(model="sonnet", hints=Hints(floor=Tier.SONNET)), told))
     (entry,) = world.ledger.entries
     assert (entry.flags, entry.usage, entry.baseline_usd) == ((AMBIGUOUS,), Usage(), Decimal(0))
-    assert entry.cost_usd > Decimal("0.009")  # 2,000 tokens and more at $4, 100 at $10 per million
+    assert entry.cost_usd > Decimal("0.005")  # 2,000 tokens and more at $2, 100 at $10 per million
     assert (told.ambiguous, told.bill.cost_usd) == (1, entry.cost_usd)
     assert world.claude.answer_models == [SONNET]
 

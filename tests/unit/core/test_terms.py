@@ -25,10 +25,16 @@ def answer(world: World, **changes: Any) -> Answer:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, Terms()),
-        ({"speed": None, "inference_geo": None, "tools": None}, Terms()),
-        ({"speed": "fast", "inference_geo": "us"}, Terms("fast", "us")),
-        ({"tools": [SEARCH, {"name": "a"}, SEARCH | {"max_uses": 2}]}, Terms(web_searches=5)),
+        ({}, Terms(cached_for=None)),
+        ({"speed": None, "inference_geo": None, "tools": None}, Terms(cached_for=None)),
+        ({"speed": "fast", "inference_geo": "us"}, Terms("fast", "us", cached_for=None)),
+        ({"tools": [SEARCH, {"name": "a"}, SEARCH | {"max_uses": 2}]}, Terms(web_searches=5, cached_for=None)),
+        ({"cache_control": {"type": "ephemeral"}}, Terms(cached_for="5m")),
+        ({"cache_control": {"type": "ephemeral", "ttl": "5m"}}, Terms(cached_for="5m")),
+        ({"system": [{"cache_control": {"ttl": "5m"}}, {"cache_control": {"ttl": "1h"}}]}, Terms(cached_for="1h")),
+        ({"messages": [{"content": [{"content": [{"cache_control": {"ttl": "1h"}}]}]}]}, Terms(cached_for="1h")),
+        ({"cache_control": {"ttl": "24h"}}, Terms(cached_for="1h")),  # not known: the dearest
+        ({"thread": {"id": "thread_1"}}, Terms(cached_for="1h")),  # what is in it is not seen here
     ],
 )
 def test_the_terms_of_a_body(fields: dict[str, Any], expected: Terms) -> None:
@@ -111,6 +117,14 @@ def test_an_answer_from_a_workspace_whose_default_is_a_dearer_place_stays_within
     answer(world, model="opus", max_tokens=100)
     assert world.ledger.entries[-1].cost_usd == Decimal("0.00572")  # (400 x $8 + 100 x $20) x 1.1
     assert world.ledger.entries[-1].cost_usd <= world.ledger.reserved[0].amount_usd
+
+
+def test_the_classifiers_question_is_bounded_as_what_it_is_a_prompt_without_markers() -> None:
+    world = World()
+    marked = world.request(cache_control={"type": "ephemeral", "ttl": "1h"}, inference_geo="us")
+    question = world.router.decider.labeller.question(marked)
+    assert question
+    assert read_terms(question.body) == question.terms == Terms(inference_geo="us", cached_for=None)
 
 
 def test_a_dry_run_estimates_on_the_requests_terms() -> None:

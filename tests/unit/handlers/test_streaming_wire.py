@@ -3,8 +3,9 @@
 import asyncio
 import json
 import socket
+import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anthropic
@@ -73,6 +74,64 @@ def test_claudes_bytes_reach_the_caller_unchanged(claude_api: Upstream) -> None:
     assert answer.content.startswith(START + PING + TEXT + DELTA + STOP + b": x-router-cost-usd=")
     assert answer.headers["request-id"] == "req_up"
     assert json.loads(claude_api.seen.bodies[0])["stream"] is True
+
+
+def chunks_of(url: str, body: bytes, on_chunk: Callable[[int], None] = lambda _count: None) -> list[bytes]:
+    """The chunks of an answer as they are on the wire: what the server sent at once."""
+    head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
+    found: list[bytes] = []
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as caller:
+        caller.sendall(head.encode() + body)
+        with caller.makefile("rb") as wire:
+            while wire.readline() != b"\r\n":
+                pass
+            while size := int(wire.readline(), 16):
+                found.append(wire.read(size))
+                wire.readline()
+                on_chunk(len(found))
+    return found
+
+
+def test_each_event_goes_out_by_itself_though_many_came_at_once(claude_api: Upstream) -> None:
+    events = [START, PING, *[TEXT] * 20, DELTA, STOP]
+    replying(claude_api, b"".join(events))
+    with listening(world_before(claude_api.url).app()) as url:
+        *found, comment = chunks_of(url, BODY)
+    assert found == events
+    assert comment.startswith(b": x-router-cost-usd=")
+
+
+def test_no_event_waits_for_the_next(claude_api: Upstream) -> None:
+    """Claude's place sends an event only when the caller has the one before."""
+    events = [START, TEXT, *[TEXT, PING] * 5, DELTA, STOP]
+    taken = [threading.Event() for _ in events]
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for place, event in enumerate(events):
+            if place > 1:  # the first two go out together: until there is content, another tier could take its place
+                await asyncio.to_thread(taken[place - 1].wait, 5)
+                assert taken[place - 1].is_set(), "the event before was held back"
+            yield event
+
+    claude_api.reply = StreamingResponse(chunks(), media_type="text/event-stream")
+    with listening(world_before(claude_api.url).app()) as url:
+        found = chunks_of(url, BODY, lambda count: taken[min(count, len(events)) - 1].set())
+    assert found[:-1] == events
+
+
+def test_when_the_caller_of_a_whole_answer_leaves_claudes_connection_is_closed_too(claude_api: Upstream) -> None:
+    told = replying(claude_api, for_ever=b" ")
+    world = world_before(claude_api.url)
+    body = json.dumps(message_body(model="haiku")).encode()
+    head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
+    with listening(world.app()) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as caller:
+            caller.sendall(head.encode() + body)
+            until(lambda: claude_api.seen.bodies)
+        until(lambda: told)
+        until(lambda: world.telemetry.records)
+    (entry,) = world.ledger.entries
+    assert entry.flags == ("ambiguous", "abandoned")
 
 
 def test_when_the_caller_leaves_claudes_connection_is_closed(claude_api: Upstream) -> None:

@@ -106,6 +106,26 @@ def test_the_marker_calls_no_tool_once_its_result_is_there(desk: Desk, ask: Json
     assert desk.post(ask).json()["stop_reason"] == "end_turn"
 
 
+CLOCK = {"name": "clock", "input_schema": {"type": "object", "properties": {"zone": {"type": "string"}}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "called"),
+    [
+        ("[[tool:clock]]", ["clock"]),
+        ("[[tool:clock]] and [[tool]]", ["clock", "weather"]),
+        ("[[tool]] [[tool:weather]] [[tool]]", ["weather"]),
+        ("[[tool:nowhere]]", []),
+    ],
+)
+def test_markers_call_the_tools_that_they_name_at_once(desk: Desk, ask: Json, text: str, called: list[str]) -> None:
+    ask |= {"tools": [WEATHER, CLOCK]}
+    ask["messages"][0]["content"] = text
+    answer = desk.post(ask).json()
+    assert [block["name"] for block in answer["content"] if block["type"] == "tool_use"] == called
+    assert answer["stop_reason"] == ("tool_use" if called else "end_turn")
+
+
 def test_tools_alone_call_nothing(desk: Desk, ask: Json) -> None:
     assert desk.post(ask | {"tools": [WEATHER]}).json()["stop_reason"] == "end_turn"
 

@@ -1,9 +1,16 @@
 """The prompt cache: each token in exactly one figure, entries that live and expire."""
 
+import dataclasses
+import datetime as dt
 from typing import Any
 
 import pytest
 
+from cost_router.adapters.claude_replies import read_usage
+from cost_router.core.pricing import upper_bound
+from cost_router.core.terms import read_terms
+from infra.local.standin.billing import costs
+from tests.builders import model as catalogue_model
 from tests.unit.standin.desk import Desk
 
 Json = dict[str, Any]
@@ -79,3 +86,39 @@ def test_a_marker_beside_messages_caches_up_to_the_last_block(desk: Desk, ask: J
     assert figures(desk, ask) == (3, 0, 1_303, 0)
     ask["messages"] += [{"role": "assistant", "content": "yes"}, {"role": "user", "content": "go on"}]
     assert figures(desk, ask) == (3, 1_303, 9, 0)  # 3 + 1 and 3 + 2
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"])
+@pytest.mark.parametrize(
+    ("fields", "hour"),
+    [
+        ({"system": "x" * 4_000}, False),
+        ({"system": "x" * 4_000, "cache_control": MARK}, False),
+        ({"system": "x" * 4_000, "cache_control": MARK | {"ttl": "1h"}}, True),
+        ({"system": [marked("x" * 4_000), marked("y" * 4_000, "5m")]}, False),
+        ({"system": [marked("x" * 4_000, "1h"), marked("y" * 4_000)]}, True),
+        ({"tools": [{"name": "a", "description": "x" * 4_000, "input_schema": {"type": "object"}}]}, False),
+        ({"messages": [{"role": "user", "content": [marked("x" * 4_000, "1h")]}]}, True),
+    ],
+)
+def test_no_call_is_billed_above_the_bound_that_its_markers_give(
+    desk: Desk, ask: Json, model: str, fields: Json, *, hour: bool
+) -> None:
+    """The router's bound, which is as tight as the markers let it be, against the stand-in's bill by genai-prices."""
+    body = ask | {"model": model} | fields
+    for _ in range(2):  # what the first writes the second reads
+        assert desk.post(body).status_code == 200
+    today = dt.datetime.fromisoformat(desk.meter()[0]["at"]).date()
+    terms = read_terms(body)
+    assert (terms.cached_for == "1h") is hour
+    for call in desk.meter():
+        usage = read_usage(call["usage"])
+        bound = upper_bound(
+            catalogue_model(model),
+            prompt_tokens=usage.prompt_tokens,
+            max_tokens=usage.output_tokens,
+            on=today,
+            terms=dataclasses.replace(terms, inference_geo="global"),
+        )
+        assert sum(costs(call).values()) <= bound
+        assert bool(usage.cache_creation_1h_input_tokens) is False or hour

@@ -104,13 +104,42 @@ def test_a_system_role_inside_messages_is_accepted_unless_the_script_refuses_it(
     assert desk.post(ask | {"model": "claude-haiku-4-5"}).status_code == 400
 
 
-def test_forced_tool_use_is_accepted_unless_the_script_says_as_the_api(desk: Desk, ask: Json) -> None:
+def test_forced_tool_use_is_refused_by_the_models_that_do_unless_the_script_accepts_it(desk: Desk, ask: Json) -> None:
     tools = [{"name": "t", "input_schema": {"type": "object", "properties": {}}}]
     ask |= {"model": "claude-sonnet-5-5", "tools": tools, "tool_choice": {"type": "any"}}
-    assert desk.post(ask).status_code == 200
-    desk.script(forced_tool_use="as_api")
     assert desk.refusal(ask)[2] == 'tool_choice: type "tool" and "any" are not supported for this model.'
     assert desk.post(ask | {"model": "claude-haiku-5-5"}).status_code == 200
+    desk.script(forced_tool_use="accept")
+    assert desk.post(ask).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "refused"),
+    [
+        ("claude-haiku-5-5", "max", None),
+        ("claude-sonnet-4-6", "max", None),
+        ("claude-sonnet-4-6", "xhigh", '"output_config.effort.xhigh" is not supported for this model.'),
+        ("claude-opus-4-5", "high", None),
+        ("claude-opus-4-5", "max", '"output_config.effort.max" is not supported for this model.'),
+        ("claude-haiku-4-5", "low", "This model does not support the effort parameter."),
+    ],
+)
+def test_an_effort_that_a_model_has_not_is_refused(
+    desk: Desk, ask: Json, model: str, effort: str, refused: str | None
+) -> None:
+    ask |= {"model": model, "output_config": {"effort": effort}}
+    if refused:
+        assert desk.refusal(ask) == (400, INVALID, refused)
+    else:
+        assert desk.post(ask).status_code == 200
+
+
+def test_a_turn_that_was_paused_in_a_server_tool_may_go_on(desk: Desk, ask: Json) -> None:
+    use = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+    ask["messages"] += [{"role": "assistant", "content": [{"type": "text", "text": "Looking"}, use]}]
+    assert desk.post(ask).status_code == 200
+    ask["messages"][-1]["content"] = [{"type": "text", "text": "Looking"}]
+    assert desk.refusal(ask)[2].startswith("This model does not support assistant message prefill")
 
 
 def test_a_prompt_over_the_context_window_is_refused(desk: Desk, ask: Json) -> None:

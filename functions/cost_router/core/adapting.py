@@ -1,0 +1,143 @@
+"""What changes in a body on its way to a model: its name, and what that model would reject; all else stays as it came.
+
+A model that the caller named exactly gets the body exactly as it came: its refusals are Claude's own. Otherwise the
+caller cannot know which model answers, so a field that this one does not take is brought to the nearest that it takes:
+
+- `thinking.type`: `enabled` becomes `adaptive`; `disabled` becomes `between_tools`, the least that such a model can
+  think, and the other way round; where there is nothing like it, the field is left out, and the model's default holds.
+- `output_config.effort`: the next lower level that the model has; left out where it has none. `disabled` and
+  `between_tools` go with efforts up to `high` on some models: asked not to think, it is the effort that gives way.
+- `max_tokens`: the model's output limit at the most.
+- `temperature`, `top_p`, `top_k` at anthropic-version 2023-06-01: left out where a model has them no more. At later
+  versions no model takes them, so they go through, for Claude to refuse.
+
+What a forced `tool_choice`, a prefill or a long prompt needs is a matter of choosing the model: `core/capability.py`.
+Sources: see `infra/catalogue/models.json`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cost_router.core.catalogue import Model
+
+WITH_SAMPLING: Final = "2023-06-01"  # the last anthropic-version with sampling fields
+SAMPLING: Final = ("temperature", "top_p", "top_k")
+EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")  # from the least up
+# `thinking.type` -> what is nearest to it, the first that a model takes.
+NEAREST: Final[Mapping[str, tuple[str, ...]]] = {
+    "enabled": ("adaptive",),
+    "disabled": ("between_tools",),
+    "between_tools": ("disabled",),
+}
+QUIET: Final = frozenset({"disabled", "between_tools"})  # they take no other member
+THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})  # types of content blocks
+DROPPED: Final = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A body as it goes to a model. changes: `FIELD=VALUE` or `FIELD=dropped`, beside `model`."""
+
+    body: Mapping[str, Any]
+    changes: tuple[str, ...] = ()
+
+
+def adapt(body: Mapping[str, Any], model: Model, version: str | None = None) -> Adapted:
+    """The body for `model`, its members in the order in which they came; a missing `model` is put first.
+
+    version: the caller's `anthropic-version`.
+    """
+    named = body.get("model")
+    if named == model.id or named in model.aliases:
+        return Adapted(body)
+    found = dict(body) if "model" in body else {"model": model.id, **body}
+    found["model"] = model.id
+    changes = [
+        *_most_tokens(found, model),
+        *_thinking(found, model),
+        *_effort(found, model),
+        *(_sampling(found, model) if version == WITH_SAMPLING else ()),
+    ]
+    return Adapted(found, tuple(changes))
+
+
+def without_thoughts(body: Mapping[str, Any]) -> Adapted | None:
+    """The body without thinking blocks of earlier turns; None when it has none.
+
+    All of them go: what Claude refuses is a gap, or a block that was changed. With manual thinking the turn that called
+    a tool would have to begin with one, so that is left out as well. Source:
+    platform.claude.com/docs/en/build-with-claude/preserved-thinking.
+    """
+    messages = list(_unthought(body["messages"]))
+    if messages == body["messages"]:
+        return None
+    found = {**body, "messages": messages}
+    changes = [f"messages.thinking={DROPPED}"]
+    thinking = body.get("thinking")
+    if isinstance(thinking, Mapping) and thinking.get("type") == "enabled":
+        del found["thinking"]
+        changes.append(f"thinking={DROPPED}")
+    return Adapted(found, tuple(changes))
+
+
+def _unthought(messages: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for message in messages:
+        content = message.get("content")
+        if not isinstance(content, list):
+            yield message
+            continue
+        left = [block for block in content if block.get("type") not in THOUGHTS]
+        if len(left) == len(content):
+            yield message
+        elif left:  # a message without content is a 400
+            yield {**message, "content": left}
+
+
+def _most_tokens(body: dict[str, Any], model: Model) -> Iterator[str]:
+    if body.get("max_tokens", 0) > model.max_output_tokens:
+        body["max_tokens"] = model.max_output_tokens
+        yield f"max_tokens={model.max_output_tokens}"
+
+
+def _thinking(body: dict[str, Any], model: Model) -> Iterator[str]:
+    thinking = body.get("thinking")
+    kind = thinking.get("type") if isinstance(thinking, Mapping) else None
+    if not isinstance(thinking, Mapping) or kind in model.thinking_types or kind not in (*NEAREST, "adaptive"):
+        return  # what the API does not know either is its own 400
+    nearest = next((other for other in NEAREST.get(str(kind), ()) if other in model.thinking_types), None)
+    if nearest is None:
+        del body["thinking"]
+        yield f"thinking={DROPPED}"
+        return
+    others = {} if nearest in QUIET else {name: value for name, value in thinking.items() if name != "budget_tokens"}
+    body["thinking"] = {**others, "type": nearest}
+    yield f"thinking={nearest}"
+
+
+def _effort(body: dict[str, Any], model: Model) -> Iterator[str]:
+    config, thinking = body.get("output_config"), body.get("thinking")
+    effort = config.get("effort") if isinstance(config, Mapping) else None
+    if not isinstance(config, Mapping) or effort not in EFFORTS:
+        return
+    quiet = isinstance(thinking, Mapping) and thinking.get("type") in QUIET
+    most = model.quiet_up_to if quiet and model.quiet_up_to else EFFORTS[-1]
+    highest = min(EFFORTS.index(str(effort)), EFFORTS.index(most))
+    nearest = next((level for level in reversed(EFFORTS[: highest + 1]) if level in model.efforts), None)
+    if nearest == effort:
+        return
+    others = {name: value for name, value in config.items() if name != "effort"}
+    if nearest is not None:
+        body["output_config"] = {**config, "effort": nearest}
+    elif others:
+        body["output_config"] = others
+    else:
+        del body["output_config"]
+    yield f"effort={nearest or DROPPED}"
+
+
+def _sampling(body: dict[str, Any], model: Model) -> Iterator[str]:
+    for name in SAMPLING:
+        if name in body and not model.sampling:
+            del body[name]
+            yield f"{name}={DROPPED}"
