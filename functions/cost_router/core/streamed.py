@@ -27,6 +27,7 @@ class StreamedAnswer:
     trip: Trip
     settle: Callable[[Trip, BaseException | None], Awaitable[Decimal | None]]  # given how it ended
     remaining_usd: Decimal | None = None  # under the tightest budget, once it is booked; None without one
+    over: bool = False  # whether the call is being ended and booked, or has been
 
     async def __aenter__(self) -> Self:
         return self
@@ -34,13 +35,19 @@ class StreamedAnswer:
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        record = self.trip.record
+        record, self.over = self.trip.record, True
         try:
             await self.live.end()
         finally:
             record.usage, record.upstream_request_id = self.live.usage, self.live.stream.request_id
             left = error or asyncio.CancelledError()  # who reads no further has gone, as one who is cancelled has
             self.remaining_usd = await self.settle(self.trip, None if self.live.whole else left)
+
+    async def leave(self) -> None:
+        """End the call and book it, unless that is done: for who has gone before the first event could be sent."""
+        if not self.over:
+            async with self:
+                pass
 
     @property
     def bill(self) -> Bill:

@@ -82,6 +82,7 @@ class EventStream(Lasting):
             if isinstance(error, asyncio.CancelledError):  # the process ends
                 raise
         finally:
+            await self.answer.leave()
             self.finish()
 
     async def _send_all(self, send: Send) -> None:

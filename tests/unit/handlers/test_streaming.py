@@ -234,6 +234,45 @@ def test_a_caller_who_leaves_ends_the_call_and_it_is_booked(steps: list[Any]) ->
     assert record.bill.cost_usd == world.ledger.entries[0].cost_usd > 0
 
 
+@pytest.mark.parametrize("began", [False, True], ids=["before anything", "while the headers are sent"])
+def test_a_caller_who_leaves_before_the_first_event_ends_the_call_and_it_is_booked(*, began: bool) -> None:
+    """The call is open by then: its headers name the tier."""
+    world = World(script=[[START, TEXT, NEVER]])
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "method": "POST", "path": "/v1/messages", "query_string": b""}
+    scope |= {
+        "raw_path": b"/v1/messages",
+        "root_path": "",
+        "scheme": "http",
+        "http_version": "1.1",
+        "headers": [(b"x-api-key", KEY.encode())],
+    }
+    body = {"type": "http.request", "body": json.dumps(ask(model="opus")).encode(), "more_body": False}
+
+    async def go() -> None:
+        sending, asked = asyncio.Event(), [body]
+
+        async def receive() -> Any:
+            if asked:
+                return asked.pop()
+            if began:
+                await sending.wait()
+            elif not world.claude.streams:
+                await asyncio.Event().wait()
+            return {"type": "http.disconnect"}
+
+        async def send(_message: Any) -> None:
+            sending.set()
+            await asyncio.Event().wait()  # a connection that takes nothing
+
+        await world.app()(scope, receive, send)
+
+    run(go())
+    assert [stream.closed for stream in world.claude.streams] == [True]
+    assert [entry.flags for entry in world.ledger.entries] == [("ambiguous", "abandoned")]
+    assert world.ledger.open == {}
+    assert [(record.status, record.error) for record in world.telemetry.records] == [(499, "abandoned")]
+
+
 def test_a_caller_who_takes_nothing_holds_claude_back() -> None:
     """Back-pressure: what the caller's socket cannot hold is not read from Claude; memory stays flat."""
     block = event("content_block_delta", text="x" * 100_000)
