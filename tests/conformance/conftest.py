@@ -53,8 +53,8 @@ def case(
     start: Start,
     taps: dict[str, Tap],
     stack: LocalStack,  # noqa: F811 - the fixtures
-    meter: Meter,  # noqa: F811
-    unique: Callable[[str], str],  # noqa: F811
+    meter: Meter,  # noqa: F811  a fixture, not another definition
+    unique: Callable[[str], str],  # noqa: F811  a fixture, not another definition
 ) -> Case:
     """A client at an entrance, with nothing asked yet."""
     driver = start(client)

@@ -4,6 +4,7 @@ import base64
 import json
 import zlib
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from tests.conformance.case import Case, Json, same, unchanged
@@ -89,7 +90,7 @@ def answer_headers(case: Case) -> None:
     headers = {name.lower(): value for name, value in made["headers"].items()}
     (call,) = case.meter.calls("answer")
     assert headers["x-router-model"] == "claude-haiku-5-5"
-    assert float(headers["x-router-cost-usd"]) > 0
+    assert Decimal(headers["x-router-cost-usd"]) > 0
     assert headers["request-id"] == made["request_id"] == call["request_id"]
 
 

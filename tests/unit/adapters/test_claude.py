@@ -21,7 +21,7 @@ from cost_router.core.ports import Reply
 from cost_router.core.pricing import Usage
 from tests.builders import run
 from tests.unit.adapters import upstream
-from tests.unit.adapters.upstream import MESSAGE, Upstream, message, raw, refusal
+from tests.unit.adapters.upstream import MESSAGE, Upstream, message, raw, refusal, through_the_sdk
 
 BODY = {"model": "claude-haiku-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Grüße 😀"}]}
 
@@ -43,15 +43,7 @@ def claude_api(server: Upstream) -> Upstream:
 def send(
     url: str, body: Mapping[str, Any] = BODY, headers: Mapping[str, str] | None = None, seconds: float = 5.0
 ) -> Reply:
-    async def go() -> Reply:
-        async with anthropic.AsyncAnthropic(api_key="our-own-key", base_url=url, max_retries=0) as client:
-
-            async def make() -> anthropic.AsyncAnthropic:
-                return client
-
-            return await AnthropicClaude(make).send(body, headers or {}, seconds)
-
-    return run(go())
+    return through_the_sdk(url, lambda claude: claude.send(body, headers or {}, seconds))
 
 
 def failure(url: str, seconds: float = 5.0) -> UpstreamError:

@@ -18,7 +18,7 @@ from cost_router.core.errors import Failure, InvalidRequest, UpstreamError
 from cost_router.core.ports import Counted
 from infra.local.standin.app import create_app
 from tests.builders import run
-from tests.unit.adapters.upstream import broken_off, listening, raw, refusal, trickling
+from tests.unit.adapters.upstream import broken_off, listening, raw, refusal, through_the_sdk, trickling
 
 BODY = {"model": "claude-haiku-5-5", "messages": [{"role": "user", "content": "Grüße 😀"}]}
 
@@ -26,15 +26,7 @@ BODY = {"model": "claude-haiku-5-5", "messages": [{"role": "user", "content": "G
 def count(
     url: str, body: Mapping[str, Any] = BODY, headers: Mapping[str, str] | None = None, seconds: float = 5.0
 ) -> Counted:
-    async def go() -> Counted:
-        async with anthropic.AsyncAnthropic(api_key="our-own-key", base_url=url, max_retries=0) as client:
-
-            async def make() -> anthropic.AsyncAnthropic:
-                return client
-
-            return await AnthropicClaude(make).count(body, headers or {}, seconds)
-
-    return run(go())
+    return through_the_sdk(url, lambda claude: claude.count(body, headers or {}, seconds))
 
 
 def failure(url: str, body: Mapping[str, Any] = BODY, seconds: float = 5.0) -> UpstreamError:

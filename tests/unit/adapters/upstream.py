@@ -4,16 +4,22 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
+from anthropic import AsyncAnthropic
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from cost_router.adapters.claude import AnthropicClaude
+from tests.builders import run
+
+T = TypeVar("T")
 
 MESSAGE: dict[str, Any] = {
     "id": "msg_1",
@@ -55,6 +61,20 @@ def serving() -> Iterator[Upstream]:
 
     with listening(Starlette(routes=[Route("/v1/messages", messages, methods=["POST"])])) as upstream.url:
         yield upstream
+
+
+def through_the_sdk(url: str, work: Callable[[AnthropicClaude], Awaitable[T]]) -> T:
+    """What `work` gives with Claude at `url`, by a client of its own."""
+
+    async def go() -> T:
+        async with AsyncAnthropic(api_key="our-own-key", base_url=url, max_retries=0) as client:
+
+            async def make() -> AsyncAnthropic:
+                return client
+
+            return await work(AnthropicClaude(make))
+
+    return run(go())
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def test_max_tokens_is_the_output_limit_at_the_most(asked: int, sent: int) -> No
         (OPUS, None, True),
     ],
 )
-def test_sampling_fields_go_to_models_that_have_them(to: Model, version: str | None, goes: bool) -> None:  # noqa: FBT001
+def test_sampling_fields_go_to_models_that_have_them(to: Model, version: str | None, goes: bool) -> None:  # noqa: FBT001  a column
     left, changes = changed(to, version, temperature=0.2, top_k=5)
     assert left == ({"temperature": 0.2, "top_k": 5} if goes else {})
     assert changes == (() if goes else ("temperature=dropped", "top_k=dropped"))

@@ -31,7 +31,7 @@ def test_limits_of_a_model(changes: dict[str, str], rule: str | None) -> None:
 
 
 @pytest.mark.parametrize(("choice", "forces"), [("any", True), ("tool", True), ("auto", False), ("none", False)])
-def test_a_forced_tool_choice_needs_a_model_that_takes_it(choice: str, forces: bool) -> None:  # noqa: FBT001
+def test_a_forced_tool_choice_needs_a_model_that_takes_it(choice: str, forces: bool) -> None:  # noqa: FBT001  a column
     ask = read_ask(message_body(tool_choice={"type": choice, "name": "a"}))
     models = [model(name) for name in ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-5")]
     refusing = {"claude-sonnet-5-5": "forced-tool-choice", "claude-opus-5-5": "forced-tool-choice"}

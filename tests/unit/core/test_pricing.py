@@ -182,7 +182,7 @@ def test_the_bound_is_what_a_prompt_in_its_dearest_possible_bucket_costs(
     name: str, tokens: int, cached_for: str | None, bucket: str
 ) -> None:
     found = dataclasses.replace(model(name), geographies={})
-    usage = dataclasses.replace(Usage(output_tokens=7), **{bucket: tokens})  # type: ignore[arg-type]
+    usage = dataclasses.replace(Usage(output_tokens=7), **{bucket: tokens})  # type: ignore[arg-type]  # made by name
     bound = upper_bound(found, prompt_tokens=tokens, max_tokens=7, on=DAY, terms=Terms(cached_for=cached_for))
     assert bound == cost(found, usage, on=DAY) == referee(name, usage)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,9 @@ from cost_router.handlers.buffered import MOST_BYTES, BufferedEntrance
 from cost_router.handlers.waiting import Heartbeat
 from tests.builders import World, event, message_body, rejected, reply
 from tests.unit.handlers.test_entry import event as lambda_event
+from tests.unit.handlers.test_entry import lambdas_loop  # noqa: F401  a fixture
+
+pytestmark = pytest.mark.usefixtures("lambdas_loop")
 
 USAGE = Usage(input_tokens=1_000, output_tokens=100)
 TEXT = 'A "quoted" é and a 😀,\nand\ta \\ and \u0001 of ten. ' * 100
@@ -33,16 +35,6 @@ class MemoryAnswers:
             raise StoreError("s3.put_object: ReadTimeoutError")
         self.kept[f"{tenant}/{name}"] = (content, media_type)
         return f"s3://results/answers/{tenant}/{name}", f"https://results.test/answers/{tenant}/{name}?signed"
-
-
-@pytest.fixture(autouse=True)
-def lambdas_loop() -> Iterator[None]:
-    """The loop of Lambda's main thread, which Mangum uses and never closes."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
 
 
 def answer(text: str = TEXT) -> Reply:

@@ -213,7 +213,7 @@ def test_what_is_left_of_the_deadline_is_what_a_call_gets_and_with_nothing_left_
         world.clock.advance(24.0)
         return await real(key_hash)
 
-    world.tenants.by_key = slowly  # type: ignore[method-assign]
+    world.tenants.by_key = slowly  # type: ignore[method-assign]  # one method is replaced
     assert count(world).status_code == 200
     assert world.claude.counts[0].seconds == 1.0
     world.router_settings = RouterSettings.read({**ENV, Env.DEADLINE_SECONDS: "24"})

@@ -165,7 +165,7 @@ class Meeting:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_it_is_written_while_the_request_is_booked_and_awaited_before_the_answer_ends(stream: bool) -> None:  # noqa: FBT001
+def test_it_is_written_while_the_request_is_booked_and_awaited_before_the_answer_ends(stream: bool) -> None:  # noqa: FBT001  a column
     made = world(script=[streamed_steps(USAGE) if stream else USAGE])
     meeting = Meeting()
     book, put = made.ledger.book, made.requests.put
@@ -182,8 +182,8 @@ def test_it_is_written_while_the_request_is_booked_and_awaited_before_the_answer
                 await asyncio.sleep(0)
             await put(receipt)
 
-    made.ledger.book = Ledger().book  # type: ignore[assignment,method-assign]
-    made.requests.put = Requests().put  # type: ignore[method-assign]
+    made.ledger.book = Ledger().book  # type: ignore[assignment,method-assign]  # one method is replaced
+    made.requests.put = Requests().put  # type: ignore[method-assign]  # one method is replaced
     answer = post(made, message_body(model="opus", stream=stream))
     assert answer.status_code == 200
     assert len(made.requests.puts) == len(made.ledger.entries) == 1
@@ -191,7 +191,7 @@ def test_it_is_written_while_the_request_is_booked_and_awaited_before_the_answer
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("broken", [None, RuntimeError("a defect")], ids=["down", "defect"])
-def test_a_log_that_cannot_be_written_fails_nothing_and_is_noted(stream: bool, broken: Exception | None) -> None:  # noqa: FBT001
+def test_a_log_that_cannot_be_written_fails_nothing_and_is_noted(stream: bool, broken: Exception | None) -> None:  # noqa: FBT001  a column
     made = world(script=[streamed_steps(USAGE) if stream else USAGE])
     made.requests.down, made.requests.broken = True, broken
     answer = post(made, message_body(model="opus", stream=stream))
@@ -278,7 +278,7 @@ def test_a_caller_who_does_not_wait_for_an_unstreamed_answer_leaves_an_abandoned
         asked.set()
         await asyncio.Event().wait()
 
-    made.claude.send = never  # type: ignore[assignment,method-assign]
+    made.claude.send = never  # type: ignore[assignment,method-assign]  # one method is replaced
 
     async def go() -> None:
         scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b""}
