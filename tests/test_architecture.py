@@ -179,7 +179,7 @@ def test_message_batches_are_created_in_one_place() -> None:
     assert posting == {
         "functions/cost_router/adapters/batches.py",
         "functions/cost_router/adapters/claude.py",
-        "functions/cost_router/handlers/message_batches.py",  # the router's own paths of the same name
+        "functions/cost_router/handlers/batch_replies.py",  # the router's own paths of the same name
         "functions/cost_router/handlers/messages.py",
     }
     packing = parsed(DEPLOYED / "core" / "batch_packing.py")

@@ -9,7 +9,9 @@ caller cannot know which model answers, so a field that this one does not take i
   `between_tools` go with efforts up to `high` on some models: asked not to think, it is the effort that gives way.
 - `max_tokens`: the model's output limit at the most.
 - `temperature`, `top_p`, `top_k` at anthropic-version 2023-06-01: left out where a model has them no more. At later
-  versions no model takes them, so they go through, for Claude to refuse.
+  versions no model takes them, so they go through, for Claude to refuse; of jobs, which name no version, they are
+  left out.
+- what goes with thinking goes when it does: edits of `context_management` that clear it.
 
 What a forced `tool_choice`, a prefill or a long prompt needs is a matter of choosing the model: `core/capability.py`.
 Sources: see `infra/catalogue/models.json`.
@@ -32,6 +34,7 @@ NEAREST: Final[Mapping[str, tuple[str, ...]]] = {
 }
 QUIET: Final = frozenset({"disabled", "between_tools"})  # they take no other member
 THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})  # types of content blocks
+CLEARING: Final = "clear_thinking"  # beginning of the type of such edits of `context_management`
 DROPPED: Final = "dropped"
 
 
@@ -46,7 +49,7 @@ class Adapted:
 def adapt(body: Mapping[str, Any], model: Model, version: str | None = None) -> Adapted:
     """The body for `model`, its members in the order in which they came; a missing `model` is put first.
 
-    version: the caller's `anthropic-version`.
+    version: the caller's `anthropic-version`; None for a job, which goes out with the latest one.
     """
     named = body.get("model")
     if named == model.id or named in model.aliases:
@@ -57,7 +60,7 @@ def adapt(body: Mapping[str, Any], model: Model, version: str | None = None) -> 
         *_most_tokens(found, model),
         *_thinking(found, model),
         *_effort(found, model),
-        *(_sampling(found, model) if version == WITH_SAMPLING else ()),
+        *_sampling(found, model, version),
     ]
     return Adapted(found, tuple(changes))
 
@@ -77,7 +80,7 @@ def without_thoughts(body: Mapping[str, Any]) -> Adapted | None:
     thinking = body.get("thinking")
     if isinstance(thinking, Mapping) and thinking.get("type") == "enabled":
         del found["thinking"]
-        changes.append(f"thinking={DROPPED}")
+        changes += [f"thinking={DROPPED}", *_clearing(found)]
     return Adapted(found, tuple(changes))
 
 
@@ -95,9 +98,21 @@ def _unthought(messages: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]
 
 
 def _most_tokens(body: dict[str, Any], model: Model) -> Iterator[str]:
-    if body.get("max_tokens", 0) > model.max_output_tokens:
-        body["max_tokens"] = model.max_output_tokens
-        yield f"max_tokens={model.max_output_tokens}"
+    most = model.max_output_tokens
+    if body.get("max_tokens", 0) <= most:
+        return
+    body["max_tokens"] = most
+    yield f"max_tokens={most}"
+    thinking = body.get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    if (
+        isinstance(thinking, Mapping)
+        and isinstance(budget, int)
+        and budget >= most
+        and "enabled" in model.thinking_types
+    ):
+        body["thinking"] = {**thinking, "budget_tokens": most // 2}  # it must be below, and leave room for the answer
+        yield f"budget_tokens={most // 2}"
 
 
 def _thinking(body: dict[str, Any], model: Model) -> Iterator[str]:
@@ -109,10 +124,30 @@ def _thinking(body: dict[str, Any], model: Model) -> Iterator[str]:
     if nearest is None:
         del body["thinking"]
         yield f"thinking={DROPPED}"
+    if nearest is None or nearest in QUIET:
+        yield from _clearing(body)
+    if nearest is None:
         return
     others = {} if nearest in QUIET else {name: value for name, value in thinking.items() if name != "budget_tokens"}
     body["thinking"] = {**others, "type": nearest}
     yield f"thinking={nearest}"
+
+
+def _clearing(body: dict[str, Any]) -> Iterator[str]:
+    """Leave out the edits that clear thinking: without thinking they are a 400."""
+    management = body.get("context_management")
+    edits = management.get("edits") if isinstance(management, Mapping) else None
+    if not isinstance(management, Mapping) or not isinstance(edits, list):
+        return
+    left = [edit for edit in edits if not (isinstance(edit, Mapping) and str(edit.get("type")).startswith(CLEARING))]
+    if len(left) == len(edits):
+        return
+    others = {name: value for name, value in management.items() if name != "edits"}
+    if left or others:
+        body["context_management"] = {**management, "edits": left} if left else others
+    else:
+        del body["context_management"]
+    yield f"{CLEARING}={DROPPED}"
 
 
 def _effort(body: dict[str, Any], model: Model) -> Iterator[str]:
@@ -136,8 +171,9 @@ def _effort(body: dict[str, Any], model: Model) -> Iterator[str]:
     yield f"effort={nearest or DROPPED}"
 
 
-def _sampling(body: dict[str, Any], model: Model) -> Iterator[str]:
+def _sampling(body: dict[str, Any], model: Model, version: str | None) -> Iterator[str]:
+    takes = model.sampling if version == WITH_SAMPLING else version is not None
     for name in SAMPLING:
-        if name in body and not model.sampling:
+        if name in body and not takes:
             del body[name]
             yield f"{name}={DROPPED}"

@@ -21,6 +21,7 @@ IMAGE_TOKENS_AT_MOST: Final = 5_000  # 4,784 on models that see high resolution;
 PROMPT_TOKENS_ADDED: Final = 2_000  # room for what the API itself adds for tools and structured output
 SERVER_TOOL_USE: Final = "server_tool_use"
 SERVER_TOOL_RESULT: Final = "_tool_result"  # web_search_tool_result, web_fetch_tool_result, ...; not tool_result itself
+REMINDER: Final = ("<system-reminder>", "</system-reminder>")  # Claude Code's, beside tool results and asks
 FETCHED: Final = ("mcp_servers", "thread")  # fields that make the API add text of its own finding
 
 
@@ -128,11 +129,11 @@ def _last_human(turns: list[Mapping[str, Any]]) -> int:
 def _last_asked(turns: list[Mapping[str, Any]]) -> list[str]:
     """The texts of the last human turn that has any."""
     asked = next((turn for turn in reversed(turns) if turn.get("role") == "user" and _says(turn)), None)
-    return list(_ask_texts(asked.get("content"))) if asked else []
+    return list(_said(asked.get("content"))) if asked else []
 
 
 def _says(turn: Mapping[str, Any]) -> bool:
-    return any(text.strip() for text in _ask_texts(turn.get("content")))
+    return any(text.strip() for text in _said(turn.get("content")))
 
 
 def _digest(turns: list[Mapping[str, Any]], around: list[str], asked: list[str], tools: object) -> Digest:
@@ -183,6 +184,16 @@ def _all_blocks(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _count(blocks: list[Mapping[str, Any]], kind: str) -> int:
     return sum(block.get("type") == kind for block in blocks)
+
+
+def _said(content: object) -> Iterator[str]:
+    """Text that a person wrote, without what agents put beside it between tags of their own."""
+    for text in _ask_texts(content):
+        parts, at = [], 0
+        while (begin := text.find(REMINDER[0], at)) >= 0 and (end := text.find(REMINDER[1], begin)) >= 0:
+            parts.append(text[at:begin])
+            at = end + len(REMINDER[1])
+        yield "".join([*parts, text[at:]])
 
 
 def _ask_texts(content: object) -> Iterator[str]:

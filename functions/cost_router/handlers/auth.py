@@ -19,10 +19,11 @@ def key_hash(key: str) -> str:
 async def authenticate(headers: Mapping[str, str], tenants: Tenants) -> Tenant:
     """The tenant whose key came with the request; raises `Unauthenticated`, and `StoreError` when nobody can tell."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    key = headers.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
-    if not key:
+    keys = [headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
+    if not any(keys):
         raise Unauthenticated(f"no gateway key was sent; {ACCEPTED}")
-    tenant = await tenants.by_key(key_hash(key))
-    if tenant is None:
-        raise Unauthenticated(f"the gateway key is unknown or disabled; {ACCEPTED}")
-    return tenant
+    # SDKs send both when both are in their environment, one of which may be meant for Anthropic itself.
+    for key in dict.fromkeys(filter(None, keys)):
+        if tenant := await tenants.by_key(key_hash(key)):
+            return tenant
+    raise Unauthenticated(f"the gateway key is unknown or disabled; {ACCEPTED}")

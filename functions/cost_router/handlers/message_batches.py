@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
@@ -34,12 +34,12 @@ from cost_router.core.request import Tenant
 from cost_router.handlers import replies
 from cost_router.handlers.base_url import base_url
 from cost_router.handlers.batch_lines import Owner, parse_batch
+from cost_router.handlers.batch_replies import PATH, Standing, batch_row, joined, json_lines
 from cost_router.handlers.buffered import JSON_LINES, sent_whole
 from cost_router.handlers.front import Front
 from cost_router.handlers.paging import Cursor, parse_cursor
 from cost_router.handlers.unpacking import Outbox
 
-PATH: Final = "/v1/messages/batches"
 KIND: Final = "batches"
 
 
@@ -51,14 +51,6 @@ class BatchParts:
     files: BatchFiles
     groups: Groups
     outbox: Outbox
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A batch and how far it is."""
-
-    batch: MessageBatch
-    counts: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +125,7 @@ class MessageBatchEndpoints:
     async def results(self, http: HttpRequest) -> Response:
         """`GET /v1/messages/batches/{id}/results`: a line of JSON for each line of a batch that has ended."""
 
-        async def read(record: Record, _began: float) -> Response:
+        async def read(record: Record, began: float) -> Response:
             batch = (await self._own(http, record)).batch
             if not batch.ended:
                 raise NotFound(f"Message Batch {batch.id} has no results yet: it is {batch.status}")
@@ -141,15 +133,25 @@ class MessageBatchEndpoints:
             first = await anext(rows, None)  # so that a bucket that cannot be reached is an error with a status
             if first is None:
                 raise NotFound(f"the results of Message Batch {batch.id} are no longer kept")
-            lines = _json_lines(first, rows)
+            lines = json_lines(first, rows)
             headers = {"request-id": record.request_id, "cache-control": "no-store"}
             if told := sent_whole(http.scope):
                 told.record = record  # too large ones are kept, and the caller is told where
-                content = b"".join([line async for line in lines])
+                left = began + self.front.settings.deadline_seconds - self.front.out.clock.monotonic()
+                content = await joined(lines, batch, left)
                 return Response(content, media_type=JSON_LINES, headers=headers)
-            return StreamingResponse(lines, media_type=JSON_LINES, headers=headers)
+            return StreamingResponse(self._noting(lines, record), media_type=JSON_LINES, headers=headers)
 
         return await self.front.guarded(KIND, read)
+
+    async def _noting(self, lines: AsyncIterator[bytes], record: Record) -> AsyncIterator[bytes]:
+        """The lines; a bucket that fails on the way cuts the connection, which is how the caller learns of it."""
+        try:
+            async for line in lines:
+                yield line
+        except StoreError as error:
+            self.front.out.telemetry.note("results_cut", request_id=record.request_id, error=str(error))
+            raise
 
     def _check_in_time(self, began: float, batch: MessageBatch) -> None:
         """Nothing is kept for a caller who has stopped waiting. Raises `DeadlinePassed`."""
@@ -204,36 +206,3 @@ class MessageBatchEndpoints:
 
     def _now(self) -> dt.datetime:
         return self.front.out.clock.now()
-
-
-def batch_row(standing: Standing, base: str) -> dict[str, Any]:
-    """A batch as the API shows it; unlike there its counts move while it is in progress."""
-    batch, counts = standing.batch, standing.counts
-    return {
-        "id": batch.id,
-        "type": "message_batch",
-        "processing_status": batch.status,
-        "request_counts": {
-            "processing": counts.processing,
-            "succeeded": counts.succeeded,
-            "errored": counts.errored,
-            "canceled": counts.canceled,
-            "expired": 0,
-        },
-        "created_at": _time(batch.created_at),
-        "expires_at": _time(batch.expires_at),
-        "ended_at": _time(batch.ended[0]) if batch.ended else None,
-        "cancel_initiated_at": _time(batch.canceled_at) if batch.canceled_at else None,
-        "archived_at": None,
-        "results_url": f"{base}{PATH}/{batch.id}/results" if batch.ended else None,
-    }
-
-
-async def _json_lines(first: bytes, rows: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first + b"\n"
-    async for row in rows:
-        yield row + b"\n"
-
-
-def _time(at: dt.datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")

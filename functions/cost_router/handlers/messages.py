@@ -10,6 +10,7 @@ from starlette.routing import Route as HttpRoute
 
 from cost_router.core.record import Record
 from cost_router.core.request import Request
+from cost_router.core.streamed import StreamedAnswer
 from cost_router.handlers import replies
 from cost_router.handlers.buffered import sent_whole
 from cost_router.handlers.front import Front
@@ -64,11 +65,20 @@ class MessageEndpoints:
 
     async def _stream(self, http: HttpRequest, request: Request, record: Record) -> Response:
         """The answer as events, once its content has begun: until then a failure is an HTTP error like any other."""
+        begun: list[StreamedAnswer] = []
+
+        async def begin() -> None:
+            begun.append(await self.front.router.answer_stream(request, record))
+
         try:
-            begun = await unless_gone(http.receive, self.front.router.answer_stream(request, record))
-        except ClientDisconnect:
-            return replies.left(record)
-        return EventStream(begun, record, self.front.out.telemetry)
+            await unless_gone(http.receive, begin())
+        except BaseException as error:
+            for answer in begun:  # it had come when this was cancelled
+                await answer.leave()
+            if isinstance(error, ClientDisconnect):
+                return replies.left(record)
+            raise
+        return EventStream(begun[0], record, self.front.out.telemetry)
 
     async def _serve(self, http: HttpRequest, kind: str, answerer: Answerer) -> Response:
         """Admit the request and let `answerer` answer it."""

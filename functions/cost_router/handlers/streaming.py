@@ -92,6 +92,8 @@ class EventStream(Lasting):
             await self._send_events(send)
         except RouterError as error:
             last = self._error_event(anthropic_shape(error), replies.status_of(error))
+        except ClientDisconnect:  # nothing more can be told to who takes nothing
+            raise
         except Exception as error:  # noqa: BLE001  the boundary, as in the app: a defect ends the stream, and is told
             self.telemetry.defect(self.record.request_id, error)
             last = self._error_event(DEFECT, replies.SERVER_ERROR)

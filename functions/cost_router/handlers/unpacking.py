@@ -50,7 +50,7 @@ class Unpacker:
         now = self.clock.now()
         batch = await self.batches.find(id_, now)
         if batch is None:
-            return self._unknown(now - _sent_at(message, now), record)
+            return await self._unknown(id_, now - _sent_at(message, now), record)
         record.tenant, record.job = batch.tenant, id_
         if batch.unpacked:
             await self.files.forget(id_)
@@ -66,8 +66,9 @@ class Unpacker:
         record.outcome = "unpacked"
         return Finished(failed=False)
 
-    def _unknown(self, age: dt.timedelta, record: Record) -> Outcome:
+    async def _unknown(self, id_: str, age: dt.timedelta, record: Record) -> Outcome:
         if age >= NEVER:
+            await self.files.forget(id_)
             record.outcome = "already_done"
             return Finished(failed=False)
         return Deferred(SOON_WAIT if age < SOON else LATER_WAIT)

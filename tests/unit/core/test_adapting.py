@@ -145,13 +145,43 @@ def test_max_tokens_is_the_output_limit_at_the_most(asked: int, sent: int) -> No
         (OPUS, OLD_VERSION, False),
         (OLD_SONNET, OLD_VERSION, True),
         (OPUS, NEW_VERSION, True),  # no model takes it: Claude says so
-        (OPUS, None, True),
+        (OPUS, None, False),  # of a job
+        (OLD_SONNET, None, False),
     ],
 )
 def test_sampling_fields_go_to_models_that_have_them(to: Model, version: str | None, goes: bool) -> None:  # noqa: FBT001  a column
     left, changes = changed(to, version, temperature=0.2, top_k=5)
     assert left == ({"temperature": 0.2, "top_k": 5} if goes else {})
     assert changes == (() if goes else ("temperature=dropped", "top_k=dropped"))
+
+
+@pytest.mark.parametrize(("budget", "sent"), [(63_999, 63_999), (64_000, 32_000), (80_000, 32_000)])
+def test_a_thinking_budget_stays_below_a_lowered_max_tokens(budget: int, sent: int) -> None:
+    left, changes = changed(OLD_HAIKU, max_tokens=100_000, thinking={"type": "enabled", "budget_tokens": budget})
+    assert left["thinking"] == {"type": "enabled", "budget_tokens": sent}
+    assert changes == (("max_tokens=64000",) if sent == budget else ("max_tokens=64000", f"budget_tokens={sent}"))
+
+
+CLEAR, USES = {"type": "clear_thinking_20251015"}, {"type": "clear_tool_uses_20250919"}
+
+
+@pytest.mark.parametrize(
+    ("to", "kind", "edits", "sent"),
+    [
+        (OLD_HAIKU, "adaptive", [CLEAR], None),
+        (OLD_HAIKU, "adaptive", [CLEAR, USES], {"edits": [USES]}),
+        (HAIKU, "between_tools", [CLEAR], None),  # it becomes `disabled`
+        (OPUS, "enabled", [CLEAR], {"edits": [CLEAR]}),  # it becomes `adaptive`
+        (HAIKU, "disabled", [CLEAR], {"edits": [CLEAR]}),  # nothing was changed: Claude says what it thinks of it
+        (OLD_HAIKU, "adaptive", [USES], {"edits": [USES]}),
+    ],
+)
+def test_edits_that_clear_thinking_go_with_it(
+    to: Model, kind: str, edits: list[Any], sent: dict[str, Any] | None
+) -> None:
+    left, changes = changed(to, thinking={"type": kind}, context_management={"edits": edits})
+    assert left.get("context_management") == sent
+    assert ("clear_thinking=dropped" in changes) is (sent != {"edits": edits})
 
 
 def thought(kind: str = "thinking") -> dict[str, str]:

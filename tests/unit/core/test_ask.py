@@ -43,6 +43,9 @@ NOTE = {"type": "document", "source": {"type": "text", "media_type": "text/plain
         ([("user", "a"), ("user", [tool_result("c"), text("d")])], "d"),
         ([("user", "a"), ("assistant", "b"), ("user", "  \n ")], "a"),
         ([("user", [IMAGE])], ""),
+        ([("user", "<system-reminder>x</system-reminder>a<system-reminder>y</system-reminder>")], "a"),
+        ([("user", "a"), ("user", [tool_result("c"), text("<system-reminder>d</system-reminder>")])], "a"),
+        ([("user", "a <system-reminder> is a tag")], "a <system-reminder> is a tag"),
         ([("assistant", "b")], ""),
     ],
 )
@@ -69,6 +72,7 @@ def use(**inputs: Any) -> dict[str, Any]:
         ),
         ([("user", [tool_result("c")]), ("user", "a")], Loop()),  # a new ask
         ([("user", "a"), ("user", [tool_result("c"), text("d")])], Loop()),  # a person speaks too
+        ([("user", "a"), ("user", [tool_result("c"), text("<system-reminder>d</system-reminder>\n")])], Loop(1, 1)),
         ([("user", "a"), ("user", [tool_result("c")]), ("user", [IMAGE])], Loop()),
         ([("user", "a"), ("user", [tool_result("c")]), ("assistant", "So")], Loop()),  # the answer was begun
         ([("system", "only")], Loop()),

@@ -30,6 +30,7 @@ CANARY = "canary-5f1c"
         {"Authorization": f"Bearer {KEY}"},
         {"authorization": f"bearer   {KEY} "},
         {"x-api-key": KEY, "authorization": "Bearer something-else"},
+        {"x-api-key": "sk-ant-of-the-environment", "authorization": f"Bearer {KEY}"},
     ],
 )
 def test_the_key_is_taken_from_both_headers(headers: dict[str, str]) -> None:
@@ -52,7 +53,7 @@ def test_the_key_is_taken_from_both_headers(headers: dict[str, str]) -> None:
         {"Authorization": f"Basic {KEY}"},
         {"Authorization": "Bearer "},
         {"Authorization": "Bearer wrong"},
-        {"x-api-key": "wrong", "Authorization": f"Bearer {KEY}"},
+        {"x-api-key": "wrong", "Authorization": "Bearer wrong too"},
         {"x-api-key": "ключ".encode().decode("latin-1")},
     ],
 )

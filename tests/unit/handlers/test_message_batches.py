@@ -260,7 +260,9 @@ def test_a_message_of_a_batch_that_was_never_accepted_waits_and_is_dropped_at_la
     assert world.queue.deferred == {"handle-announcement": 2.0}, "it is accepted a moment later, as a rule"
     assert drain(world, announcement(id_, NOW - NEVER + dt.timedelta(seconds=1))) == ["announcement"]
     assert world.queue.deferred == {"handle-announcement": 60.0}
+    assert id_ in world.files.kept
     assert drain(world, announcement(id_, NOW - NEVER)) == []
+    assert world.files.kept == {}  # prompts are kept no longer than they are needed
     assert (world.outbox.sent, world.claude.calls) == ([], [])
 
 

@@ -15,8 +15,8 @@ from mangum import Mangum
 
 from cost_router.core.errors import Failure, UpstreamError
 from cost_router.core.pricing import Usage
-from cost_router.handlers.streaming import comment
-from tests.builders import KEY, NEVER, World, event, failing, message_body, rejected, run, streamed_steps
+from cost_router.handlers.streaming import STALLED_SECONDS, EventStream, comment
+from tests.builders import KEY, NEVER, World, event, failing, message_body, record, rejected, run, streamed_steps
 from tests.unit.adapters.upstream import listening
 from tests.unit.handlers.client import error_of, post, post_all
 from tests.unit.handlers.test_entry import event as lambda_event
@@ -175,8 +175,8 @@ def test_fifty_streams_at_once_do_not_mix() -> None:
     assert len(ids) == 50
     for entry in world.ledger.entries:
         assert last_comment(ids[entry.request_id].text)["x-router-cost-usd"] == f"{entry.cost_usd:f}".rstrip("0")
-    for record in world.telemetry.records:
-        assert last_comment(ids[record.request_id].text)["x-router-cost-usd"] == f"{record.bill.cost_usd:f}".rstrip("0")
+    for row in world.telemetry.records:
+        assert last_comment(ids[row.request_id].text)["x-router-cost-usd"] == f"{row.bill.cost_usd:f}".rstrip("0")
 
 
 # --- the buffered entrance
@@ -271,6 +271,32 @@ def test_a_caller_who_leaves_before_the_first_event_ends_the_call_and_it_is_book
     assert [entry.flags for entry in world.ledger.entries] == [("ambiguous", "abandoned")]
     assert world.ledger.open == {}
     assert [(record.status, record.error) for record in world.telemetry.records] == [(499, "abandoned")]
+
+
+def test_a_caller_who_takes_nothing_until_the_time_is_up_has_left_and_is_sent_nothing_more() -> None:
+    world = World(script=[[START, TEXT, NEVER]])
+    sent: list[Any] = []
+
+    async def go() -> None:
+        answer = await world.router.answer_stream(world.request(model="opus", stream=True), told)
+        world.clock.advance(answer.seconds_left + STALLED_SECONDS)  # with nothing left, the first wait is one too many
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+            if len(sent) > 1:
+                await asyncio.Event().wait()
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        await EventStream(answer, told, world.telemetry)({}, receive, send)
+
+    told = record()
+    run(asyncio.wait_for(go(), 10))
+    assert sent == ["http.response.start", "http.response.body"]
+    assert (told.status, told.error) == (499, "abandoned")
+    assert world.telemetry.defects == []
+    assert [entry.flags for entry in world.ledger.entries] == [("ambiguous", "abandoned")]
 
 
 def test_a_caller_who_takes_nothing_holds_claude_back() -> None:
