@@ -29,7 +29,5 @@ def test_results_that_cannot_be_read_in_time_say_where_they_can() -> None:
     async def go() -> bytes:
         return await joined(json_lines(b"1", rows(asyncio.Event())), BATCH, 0.01)
 
-    with pytest.raises(
-        DeadlinePassed, match=r"3 lines could not be .*cost-router results msgbatch_1"
-    ):
+    with pytest.raises(DeadlinePassed, match=r"3 lines could not be .*cost-router results msgbatch_1"):
         run(go())
