@@ -74,10 +74,21 @@ def costs_of(answer: httpx2.Response) -> Mapping[str, str]:
 
 
 def expected(question: Asked, upstream_url: str) -> str:
-    """What the stand-in says to this prompt: the same words each time, and others for any other prompt."""
+    """What the stand-in says to this prompt: the same words each time."""
     body = {name: value for name, value in question.body.items() if name != "stream"} | {"model": MODELS[question.tier]}
     headers = {"x-api-key": "any", "anthropic-version": "2026-10-21"}
     return text_of(httpx2.post(f"{upstream_url}/v1/messages", json=body, headers=headers, timeout=60))
+
+
+def all_different(run: str, upstream_url: str) -> tuple[list[Asked], list[str]]:
+    """The questions and what the stand-in says to each; it has some thousand texts, so that two may get the same."""
+    found: dict[str, Asked] = {}
+    for number in range(AT_ONCE):
+        tries = (asked(number, f"{run}, try {attempt}") for attempt in range(100))
+        told = ((expected(question, upstream_url), question) for question in tries)
+        text, question = next((text, question) for text, question in told if text not in found)
+        found[text] = question
+    return list(found.values()), list(found)
 
 
 def logged(stack: LocalStack, after: int) -> list[dict[str, Any]]:
@@ -91,9 +102,7 @@ def test_fifty_at_once_do_not_mix_texts_headers_logs_metrics_or_money(
     now = dt.datetime.now(dt.UTC)
     keys = {name: create(stack.target, name, Policy(), now) for name in TENANTS}
     run = unique("this run")
-    questions = [asked(number, run) for number in range(AT_ONCE)]
-    texts = [expected(question, stack.description["upstream_url"]) for question in questions]
-    assert len(set(texts)) == AT_ONCE
+    questions, texts = all_different(run, stack.description["upstream_url"])
     meter.reset()
     meter.script(latency=0.3, chunk_delay=0.005)
     before = (stack.folder / "uvicorn.log").stat().st_size
