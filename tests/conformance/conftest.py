@@ -1,4 +1,4 @@
-# ruff: noqa: E402 - imports come after what has to be said before them
+# ruff: noqa: E402  imports come after the assertions' rewriting, which has to be asked for before
 """The local stack, a tap before each of its entrances, and the clients' drivers, started when the first test asks."""
 
 import contextlib
@@ -19,14 +19,14 @@ from tests.conformance.client import Client
 from tests.conformance.driver import Driver, driven
 from tests.conformance.roster import ENTRANCES
 from tests.conformance.tap import Tap, tapped
-from tests.integration.conftest import meter, stack, unique  # noqa: F401 - fixtures, for this folder too
+from tests.integration.conftest import meter, stack, unique  # noqa: F401  fixtures, for this folder too
 from tests.integration.meter import Meter
 
 Start = Callable[[Client], Driver]
 
 
 @pytest.fixture(scope="session")
-def taps(stack: LocalStack) -> Iterator[dict[str, Tap]]:  # noqa: F811 - the fixture
+def taps(stack: LocalStack) -> Iterator[dict[str, Tap]]:  # noqa: F811  a fixture, not another definition
     with contextlib.ExitStack() as open_taps:
         yield {name: open_taps.enter_context(tapped(str(stack.description[name]))) for name in ENTRANCES}
 
@@ -52,7 +52,7 @@ def case(
     entrance: str,
     start: Start,
     taps: dict[str, Tap],
-    stack: LocalStack,  # noqa: F811 - the fixtures
+    stack: LocalStack,  # noqa: F811  a fixture, not another definition
     meter: Meter,  # noqa: F811  a fixture, not another definition
     unique: Callable[[str], str],  # noqa: F811  a fixture, not another definition
 ) -> Case:

@@ -10,8 +10,8 @@ gc.disable()
 
 import os  # noqa: E402  after the collector is off
 
-from cost_router.adapters.aws import Aws  # noqa: E402
-from cost_router.handlers import wiring_https  # noqa: E402
+from cost_router.adapters.aws import Aws  # noqa: E402  after the collector is off
+from cost_router.handlers import wiring_https  # noqa: E402  after the collector is off
 
 aws = Aws()
 app = wiring_https.app(os.environ, aws)

@@ -42,6 +42,32 @@ def raised(error: BaseException) -> Json:
     }
 
 
+def messages_of(events: list[Json]) -> list[Json]:
+    """The messages that the events of streams make, put together by hand."""
+    found: list[Json] = []
+    for event in events:
+        if event["type"] == "message_start":
+            found.append(event["message"])
+        elif event["type"] == "content_block_start":
+            found[-1]["content"].append(event["content_block"])
+        elif event["type"] == "content_block_delta":
+            _grow(found[-1]["content"][event["index"]], event["delta"])
+        elif event["type"] == "message_delta":
+            found[-1] |= event["delta"]
+            found[-1]["usage"] |= event["usage"]
+    for block in (block for message in found for block in message["content"] if "json" in block):
+        block["input"] = json.loads(block.pop("json"))
+    return found
+
+
+def _grow(block: Json, delta: Json) -> None:
+    if delta["type"] == "input_json_delta":
+        block["json"] = block.get("json", "") + delta["partial_json"]
+    else:
+        name = delta["type"].removesuffix("_delta")
+        block[name] += delta[name]
+
+
 def named(kind: type) -> str:
     """`package.Class`: where a user finds it, whatever private module defines it; a driver's own are `driver.Class`."""
     if kind.__module__ == "__main__":

@@ -17,7 +17,7 @@ from cost_router.adapters.outbox import TRIES, SqsOutbox
 from cost_router.adapters.results import S3Results
 from cost_router.core.errors import StoreError
 from cost_router.core.groups import End, GroupState
-from cost_router.core.job_ports import Spent
+from cost_router.core.job_ports import Lease, Spent
 from cost_router.core.message_batches import KEPT_FOR, Counts, MessageBatch
 from cost_router.core.paging import Page
 from tests.builders import NOW, FakeClock, FixedChance, run
@@ -143,7 +143,8 @@ def test_a_tally_tells_when_it_last_changed(aws: Aws) -> None:
     assert run(groups.tally(ID)).changed_at is None
     for name, began in (("a", NOW), ("b", NOW + SECOND)):
         lease = run(jobs.take(ID, name, "print", f"req_{name}", (began, began + 100 * SECOND)))
-        run(jobs.end(lease, End.DONE, Spent(), began + 5 * SECOND))  # type: ignore[arg-type]  # nobody else has it
+        assert isinstance(lease, Lease)  # nobody else has it
+        run(jobs.end(lease, End.DONE, Spent(), began + 5 * SECOND))
     assert run(groups.tally(ID)).changed_at == NOW + 6 * SECOND
 
 

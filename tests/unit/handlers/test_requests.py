@@ -126,16 +126,21 @@ def test_a_stream_is_told_with_what_its_last_comment_says() -> None:
     assert found["usage"]["output_tokens"] == 100
 
 
+def asking(**fields: Any) -> tuple[dict[str, Any], asyncio.Queue[dict[str, Any]]]:
+    """The scope of a request, and what its connection brings: the body, then what a test puts after it."""
+    headers = [(b"x-api-key", KEY.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": headers}
+    inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    inbox.put_nowait({"type": "http.request", "body": json.dumps(message_body(**fields)).encode()})
+    return scope, inbox
+
+
 def test_the_receipt_is_written_before_the_comment_with_the_cost_goes_out() -> None:
     made = world(script=[streamed_steps(USAGE)])
     events: list[str] = []
 
     async def go() -> None:
-        scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b""}
-        scope["headers"] = [(b"x-api-key", KEY.encode())]
-        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        body = json.dumps(message_body(model="opus", stream=True)).encode()
-        inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
+        scope, inbox = asking(model="opus", stream=True)
 
         async def send(message: Any) -> None:
             if b"x-router-cost-usd" in message.get("body", b""):
@@ -281,10 +286,7 @@ def test_a_caller_who_does_not_wait_for_an_unstreamed_answer_leaves_an_abandoned
     made.claude.send = never  # type: ignore[assignment,method-assign]  # one method is replaced
 
     async def go() -> None:
-        scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b""}
-        scope["headers"] = [(b"x-api-key", KEY.encode())]
-        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        inbox.put_nowait({"type": "http.request", "body": json.dumps(message_body(model="opus")).encode()})
+        scope, inbox = asking(model="opus")
 
         async def send(_message: Any) -> None:
             pass
@@ -304,11 +306,7 @@ def test_an_answer_that_came_whole_is_answered_though_its_caller_left_at_the_end
     made = world(script=[[*streamed_steps(USAGE), NEVER]])
 
     async def go() -> None:
-        scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b""}
-        scope["headers"] = [(b"x-api-key", KEY.encode())]
-        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        body = json.dumps(message_body(model="opus", stream=True)).encode()
-        inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
+        scope, inbox = asking(model="opus", stream=True)
 
         async def send(message: Any) -> None:
             if b"message_stop" in message.get("body", b""):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conformance.clients.protocol import Json, serve
+from tests.conformance.clients.protocol import Json, messages_of, serve
 
 HOME = os.environ["HOME"]
 COMMAND = str(Path(sys.argv[1]) / "node_modules" / ".bin" / "claude")
@@ -59,29 +59,7 @@ def run(told: Json, *options: str) -> list[Json]:
 
 def messages(lines: list[Json]) -> list[Json]:
     """The assistant's messages, put together from the events that Claude Code passes on."""
-    found: list[Json] = []
-    for event in events_in(lines):
-        if event["type"] == "message_start":
-            found.append(event["message"])
-        elif event["type"] == "content_block_start":
-            found[-1]["content"].append(event["content_block"])
-        elif event["type"] == "content_block_delta":
-            grow(found[-1]["content"][event["index"]], event["delta"])
-        elif event["type"] == "message_delta":
-            found[-1] |= event["delta"]
-            found[-1]["usage"] |= event["usage"]
-    for block in (block for message in found for block in message["content"] if "json" in block):
-        block["input"] = json.loads(block.pop("json"))
-    return found
-
-
-def grow(block: Json, delta: Json) -> None:
-    """Put a delta to its block."""
-    if delta["type"] == "input_json_delta":
-        block["json"] = block.get("json", "") + delta["partial_json"]
-    else:
-        name = delta["type"].removesuffix("_delta")
-        block[name] += delta[name]
+    return messages_of(events_in(lines))
 
 
 def events_in(lines: list[Json]) -> list[Json]:

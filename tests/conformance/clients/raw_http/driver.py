@@ -6,7 +6,7 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from tests.conformance.clients.protocol import Json, serve
+from tests.conformance.clients.protocol import Json, messages_of, serve
 
 BATCHES = "/v1/messages/batches"
 HEADERS = {"anthropic-version": os.environ["VERSION"], "content-type": "application/json"}
@@ -68,32 +68,10 @@ def events(told: Json) -> Json:
 
 def stream(told: Json) -> Json:
     """The message that the events make, put together by hand."""
-    message: Json = {}
-    deltas: list[Json] = []
-    for event in events(told)["events"]:
-        if event["type"] == "message_start":
-            message = event["message"]
-        elif event["type"] == "content_block_start":
-            message["content"].append(event["content_block"])
-        elif event["type"] == "content_block_delta":
-            deltas.append(event["delta"])
-            grow(message["content"][event["index"]], event["delta"])
-        elif event["type"] == "message_delta":
-            message |= event["delta"]
-            message["usage"] |= event["usage"]
-    for block in message["content"]:
-        if "json" in block:
-            block["input"] = json.loads(block.pop("json"))
+    found: list[Json] = events(told)["events"]
+    deltas = [event["delta"] for event in found if event["type"] == "content_block_delta"]
+    (message,) = messages_of(found)
     return {"message": message, "deltas": deltas}
-
-
-def grow(block: Json, delta: Json) -> None:
-    """Put a delta to its block."""
-    if delta["type"] == "input_json_delta":
-        block["json"] = block.get("json", "") + delta["partial_json"]
-    else:
-        name = delta["type"].removesuffix("_delta")
-        block[name] += delta[name]
 
 
 def tools(told: Json) -> Json:
