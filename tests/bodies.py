@@ -49,8 +49,8 @@ RESULTS: Final = _with_unknown(
     {"type": st.just("tool_result"), "tool_use_id": TEXT}, content=TEXT | st.lists(TEXT_BLOCKS, max_size=2)
 )
 NEW_BLOCKS: Final = _with_unknown({"type": TEXT.map(lambda kind: f"new_{kind}")})
-THOUGHTS: Final = _with_unknown({"type": st.just("thinking"), "thinking": TEXT, "signature": TEXT})
-CONTENT: Final = TEXT | st.lists(TEXT_BLOCKS | CALLS | RESULTS | NEW_BLOCKS | THOUGHTS, min_size=1, max_size=3)
+THINKING: Final = _with_unknown({"type": st.just("thinking"), "thinking": TEXT, "signature": TEXT})
+CONTENT: Final = TEXT | st.lists(TEXT_BLOCKS | CALLS | RESULTS | NEW_BLOCKS | THINKING, min_size=1, max_size=3)
 TURNS: Final = _with_unknown({"role": st.sampled_from(["user", "assistant", "system"]), "content": CONTENT})
 LAST: Final = _with_unknown({"role": st.just("user"), "content": st.lists(TEXT_BLOCKS, min_size=1, max_size=2)})
 TOOLS: Final = _with_unknown(

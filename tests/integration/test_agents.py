@@ -53,7 +53,7 @@ def test_a_conversation_whose_thinking_is_another_models_goes_on_in_both_directi
 ) -> None:
     """Claude drops blocks that a model cannot read; some were reported to refuse them. Neither ends a session."""
     if refused:
-        meter.script(foreign_thoughts="refuse")
+        meter.script(foreign_thinking="refuse")
     messages: list[dict[str, Any]] = []
     for label, model in (("simple", HAIKU), ("complex", OPUS), ("simple", HAIKU), ("moderate", SONNET)):
         messages.append({"role": "user", "content": unique(f"And then? [[think]] [[label:{label}]]")})

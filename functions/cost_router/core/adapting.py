@@ -26,14 +26,16 @@ from cost_router.core.catalogue import Model
 WITH_SAMPLING: Final = "2023-06-01"  # the last anthropic-version with sampling fields
 SAMPLING: Final = ("temperature", "top_p", "top_k")
 EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")  # from the least up
-# `thinking.type` -> what is nearest to it, the first that a model takes.
-NEAREST: Final[Mapping[str, tuple[str, ...]]] = {
-    "enabled": ("adaptive",),
-    "disabled": ("between_tools",),
-    "between_tools": ("disabled",),
+# `thinking.type` -> what is nearest to it, where a model takes that.
+NEAREST: Final[Mapping[str, str]] = {
+    "enabled": "adaptive",
+    "adaptive": "",  # nothing is like it
+    "disabled": "between_tools",
+    "between_tools": "disabled",
 }
-QUIET: Final = frozenset({"disabled", "between_tools"})  # they take no other member
-THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})  # types of content blocks
+# Tuples, because what a caller sent may be anything, lists among it.
+QUIET: Final = ("disabled", "between_tools")  # values of `thinking.type`, which take no other member
+BLOCKS: Final = ("thinking", "redacted_thinking")  # types of content blocks
 CLEARING: Final = "clear_thinking"  # beginning of the type of such edits of `context_management`
 DROPPED: Final = "dropped"
 
@@ -65,14 +67,14 @@ def adapt(body: Mapping[str, Any], model: Model, version: str | None = None) -> 
     return Adapted(found, tuple(changes))
 
 
-def without_thoughts(body: Mapping[str, Any]) -> Adapted | None:
+def without_thinking(body: Mapping[str, Any]) -> Adapted | None:
     """The body without thinking blocks of earlier turns; None when it has none.
 
     All of them go: what Claude refuses is a gap, or a block that was changed. With manual thinking the turn that called
     a tool would have to begin with one, so that is left out as well. Source:
     platform.claude.com/docs/en/build-with-claude/preserved-thinking.
     """
-    messages = list(_unthought(body["messages"]))
+    messages = list(_without_blocks(body["messages"]))
     if messages == body["messages"]:
         return None
     found = {**body, "messages": messages}
@@ -84,13 +86,13 @@ def without_thoughts(body: Mapping[str, Any]) -> Adapted | None:
     return Adapted(found, tuple(changes))
 
 
-def _unthought(messages: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _without_blocks(messages: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for message in messages:
         content = message.get("content")
         if not isinstance(content, list):
             yield message
             continue
-        left = [block for block in content if block.get("type") not in THOUGHTS]
+        left = [block for block in content if block.get("type") not in BLOCKS]
         if len(left) == len(content):
             yield message
         elif left:  # a message without content is a 400
@@ -118,19 +120,21 @@ def _most_tokens(body: dict[str, Any], model: Model) -> Iterator[str]:
 def _thinking(body: dict[str, Any], model: Model) -> Iterator[str]:
     thinking = body.get("thinking")
     kind = thinking.get("type") if isinstance(thinking, Mapping) else None
-    if not isinstance(thinking, Mapping) or kind in model.thinking_types or kind not in (*NEAREST, "adaptive"):
+    if not isinstance(thinking, Mapping) or kind in model.thinking_types or kind not in tuple(NEAREST):
         return  # what the API does not know either is its own 400
-    nearest = next((other for other in NEAREST.get(str(kind), ()) if other in model.thinking_types), None)
-    if nearest is None:
+    nearest = NEAREST[str(kind)]
+    if nearest not in model.thinking_types:
         del body["thinking"]
         yield f"thinking={DROPPED}"
-    if nearest is None or nearest in QUIET:
-        yield from _clearing(body)
-    if nearest is None:
+    elif nearest in QUIET:
+        body["thinking"] = {"type": nearest}
+        yield f"thinking={nearest}"
+    else:
+        others = {name: value for name, value in thinking.items() if name != "budget_tokens"}
+        body["thinking"] = {**others, "type": nearest}
+        yield f"thinking={nearest}"
         return
-    others = {} if nearest in QUIET else {name: value for name, value in thinking.items() if name != "budget_tokens"}
-    body["thinking"] = {**others, "type": nearest}
-    yield f"thinking={nearest}"
+    yield from _clearing(body)
 
 
 def _clearing(body: dict[str, Any]) -> Iterator[str]:

@@ -12,7 +12,6 @@ from cost_router.core.errors import InvalidRequest, quoted
 T = TypeVar("T")
 
 DEFAULT_LIMIT: Final = 20
-MOST_ITEMS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +42,8 @@ def page(
 ) -> Page[T]:
     """The first `limit` items, or those right after one item, or right before one.
 
-    Raises `InvalidRequest` for a limit outside 1..1,000, for both cursors at once, and for one that is not in the list.
+    Raises `InvalidRequest` for a cursor that is not in the list. A query's limits are `handlers/paging.py`'s.
     """
-    if not 1 <= limit <= MOST_ITEMS:
-        raise InvalidRequest(f"limit: {quoted(limit)}; accepted: a whole number from 1 to {MOST_ITEMS}")
-    if after_id is not None and before_id is not None:
-        raise InvalidRequest(
-            f"after_id: {quoted(after_id)} and before_id: {quoted(before_id)}; accepted: one of them, not both"
-        )
     if before_id is not None:
         end = _place(items, id_of, "before_id", before_id)
         start = max(0, end - limit)

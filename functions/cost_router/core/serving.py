@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-from cost_router.core.adapting import without_thoughts
+from cost_router.core.adapting import without_thinking
 from cost_router.core.calls import SHORTEST_CALL, TOO_LATE, Caller, Patience
 from cost_router.core.deciding import Decider
 from cost_router.core.errors import DeadlinePassed, Failure, NotCovered, UpstreamError
@@ -71,7 +71,7 @@ class Server:
         try:
             return await self._persist(once, call, trip, patience, each)
         except UpstreamError as error:
-            plain = without_thoughts(call.body) if error.status == BAD_REQUEST else None
+            plain = without_thinking(call.body) if error.status == BAD_REQUEST else None
             if plain is None:
                 raise
             again = dataclasses.replace(call, body=plain.body, adapted=(*call.adapted, *plain.changes))

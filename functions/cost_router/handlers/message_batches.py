@@ -173,8 +173,6 @@ class MessageBatchEndpoints:
         return await self.parts.batches.cancel(batch, self._now())
 
     async def _page(self, tenant: Tenant, cursor: Cursor) -> Page[MessageBatch]:
-        if cursor.after_id and cursor.before_id:
-            raise InvalidRequest("after_id and before_id: both were given; accepted: one of them")
         after = await self._find(cursor.after_id, tenant) if cursor.after_id else None
         before = await self._find(cursor.before_id, tenant) if cursor.before_id else None
         return await self.parts.batches.page(tenant.name, cursor.limit, after=after, before=before, now=self._now())

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cost_router.core.errors import InvalidRequest, quoted
-from cost_router.core.paging import DEFAULT_LIMIT, MOST_ITEMS
+from cost_router.core.paging import DEFAULT_LIMIT
 
+MOST_ITEMS: Final = 1_000
 WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -29,7 +30,12 @@ def parse_cursor(query: Mapping[str, str]) -> Cursor:
     limit = query.get("limit", str(DEFAULT_LIMIT))
     if not WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_ITEMS:
         raise InvalidRequest(f"limit: {quoted(limit)}; accepted: a whole number from 1 to {MOST_ITEMS}")
-    return Cursor(int(limit), _id(query, "after_id"), _id(query, "before_id"))
+    after_id, before_id = _id(query, "after_id"), _id(query, "before_id")
+    if after_id is not None and before_id is not None:
+        raise InvalidRequest(
+            f"after_id: {quoted(after_id)} and before_id: {quoted(before_id)}; accepted: one of them, not both"
+        )
+    return Cursor(int(limit), after_id, before_id)
 
 
 def _id(query: Mapping[str, str], name: str) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from infra.local.standin import large, thoughts
+from infra.local.standin import large, thinking
 from infra.local.standin.labels import last_user_text
 from infra.local.standin.models import Model
 from infra.local.standin.schemas import Dice, Generator
@@ -54,7 +54,7 @@ def _after_thinking(answer: Answer, max_tokens: int, model: Model) -> Answer:
     tokens = answer.output_tokens + text_tokens(text, model)
     if tokens > max_tokens:
         return answer
-    block = {"type": "thinking", "thinking": text, "signature": thoughts.signature(model)}
+    block = {"type": "thinking", "thinking": text, "signature": thinking.signature(model)}
     return Answer([block, *answer.content], answer.stop_reason, tokens, answer.stop_sequence)
 
 

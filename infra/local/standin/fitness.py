@@ -7,7 +7,7 @@ Wordings are those that clients reported in 2026. Three refusals are switches of
 from dataclasses import dataclass
 from typing import Any, Final
 
-from infra.local.standin import thoughts
+from infra.local.standin import thinking
 from infra.local.standin.errors import invalid
 from infra.local.standin.models import Model
 
@@ -24,7 +24,7 @@ class Switches:
 
     system_role: str = AS_API
     forced_tool_use: str = AS_API
-    foreign_thoughts: str = AS_API  # which drops them
+    foreign_thinking: str = AS_API  # which drops them
 
 
 def check(body: dict[str, Any], model: Model, switches: Switches) -> None:
@@ -33,7 +33,7 @@ def check(body: dict[str, Any], model: Model, switches: Switches) -> None:
     _sampling(body, model)
     _thinking(body, model)
     _effort(body, model)
-    thoughts.check(body, model, refuse_foreign=switches.foreign_thoughts == REFUSE)
+    thinking.check(body, model, refuse_foreign=switches.foreign_thinking == REFUSE)
     _roles(body, model, switches.system_role)
     _forced_tool_use(body, model, switches.forced_tool_use)
 

@@ -4,7 +4,7 @@
      "limits_by_model": {"claude-haiku-5-5": {"rpm": 10}, "claude-opus-5-5": null},
      "latency": 0.2, "chunk_delay": 0.05, "report_delay": 300, "labels": ["simple", "complex"],
      "system_role": "accept" | "refuse" | "as_api", "forced_tool_use": "accept" | "refuse" | "as_api",
-     "foreign_thoughts": "refuse" | "as_api",
+     "foreign_thinking": "refuse" | "as_api",
      "faults": [{"times": 2, "model": "...", "purpose": "classifier" | "answer", "latency": 1.0, "status": 429,
                  "retry_after": 7, "type": "rate_limit_error", "message": "...", "error_code": "..."},
                 {"times": null, "kind": "cut_after"}, {"kind": "sse_cut", "after": 3}],
@@ -49,7 +49,7 @@ class Script:
         """Take over what `body` gives; a mistake raises a 400 that says what is accepted, and changes nothing."""
         new = parse(body)
         switches = {
-            name: new.pop(name) for name in ("system_role", "forced_tool_use", "foreign_thoughts") if name in new
+            name: new.pop(name) for name in ("system_role", "forced_tool_use", "foreign_thinking") if name in new
         }
         for name, value in new.items():
             setattr(self, name, value)

@@ -188,7 +188,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "labels": _labels,
     "system_role": _one_of(*SWITCH_VALUES),
     "forced_tool_use": _one_of(*SWITCH_VALUES),
-    "foreign_thoughts": _one_of(REFUSE, AS_API),
+    "foreign_thinking": _one_of(REFUSE, AS_API),
     "faults": _each(_fault),
     "batch_seconds": _seconds,
     "batch_faults": _each(_batch_fault),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cost_router.core.adapting import adapt, without_thoughts
+from cost_router.core.adapting import adapt, without_thinking
 from cost_router.core.catalogue import Model
 from tests.builders import model
 
@@ -201,7 +201,7 @@ def test_all_thinking_blocks_go_and_everything_else_stays() -> None:
         {"role": "user", "content": "c"},
     ]
     body = {"model": "auto", "messages": messages, "thinking": {"type": "adaptive"}, "x": 1}
-    plain = without_thoughts(body)
+    plain = without_thinking(body)
     assert plain is not None
     assert plain.body == {**body, "messages": [messages[0], {**messages[1], "content": [TEXT, CALL]}, *messages[2::2]]}
     assert plain.changes == ("messages.thinking=dropped",)
@@ -209,12 +209,19 @@ def test_all_thinking_blocks_go_and_everything_else_stays() -> None:
 
 def test_manual_thinking_goes_with_the_blocks_that_it_needs() -> None:
     messages = [{"role": "assistant", "content": [thought(), CALL]}, {"role": "user", "content": "c"}]
-    plain = without_thoughts({"messages": messages, "thinking": {"type": "enabled", "budget_tokens": 1024}})
+    plain = without_thinking({"messages": messages, "thinking": {"type": "enabled", "budget_tokens": 1024}})
     assert plain is not None
     assert "thinking" not in plain.body
     assert plain.changes == ("messages.thinking=dropped", "thinking=dropped")
 
 
+def test_types_that_are_no_words_are_for_claude_to_refuse() -> None:
+    odd = {"type": ["disabled"]}
+    left, changes = changed(OLD_HAIKU, thinking=odd, output_config={"effort": "low"})
+    assert (left["thinking"], changes) == (odd, ("effort=dropped",))
+    assert without_thinking({"messages": [{"role": "assistant", "content": [{"type": ["thinking"]}]}]}) is None
+
+
 @pytest.mark.parametrize("content", ["thinking", [TEXT, CALL], []])
 def test_a_conversation_without_thinking_blocks_has_nothing_to_leave_out(content: object) -> None:
-    assert without_thoughts({"messages": [{"role": "assistant", "content": content}]}) is None
+    assert without_thinking({"messages": [{"role": "assistant", "content": content}]}) is None

@@ -25,7 +25,7 @@ def answer(world: World, messages: list[dict[str, Any]], told: Record | None = N
     return run(world.router.answer(request, told or record()))
 
 
-def thoughts(world: World) -> list[int]:
+def thinking_blocks(world: World) -> list[int]:
     """How many thinking blocks each call for the answer had."""
     return [
         sum(block == THOUGHT for message in call.body["messages"] for block in message["content"])
@@ -46,7 +46,7 @@ def test_a_conversation_whose_thinking_is_refused_goes_on_without_it() -> None:
     told = record()
     world = World(script=[rejected()])
     assert answer(world, TALK, told).choice.model.id == SONNET
-    assert thoughts(world) == [1, 0]
+    assert thinking_blocks(world) == [1, 0]
     assert told.adapted == ("messages.thinking=dropped",)
     assert [entry.model for entry in world.ledger.entries] == [SONNET]  # a refusal costs nothing
     assert world.ledger.open == {}
@@ -63,7 +63,7 @@ def test_a_stream_that_is_refused_goes_on_without_it_too() -> None:
                 pass
 
     run(go())
-    assert thoughts(world) == [1, 0]
+    assert thinking_blocks(world) == [1, 0]
 
 
 def test_what_is_refused_for_another_reason_comes_back_as_it_was_told_first() -> None:
@@ -89,13 +89,13 @@ def test_other_refusals_are_not_answered_by_leaving_something_out(status: int) -
     world = World(script=[rejected(status)])
     with pytest.raises(UpstreamError):
         answer(world, TALK)
-    assert thoughts(world) == [1]
+    assert thinking_blocks(world) == [1]
 
 
 def test_a_limit_met_on_the_second_try_falls_back_as_any() -> None:
     world = World(script=[rejected(), *[limited() for _ in range(2)]])
     assert answer(world, TALK).choice.model.id == HAIKU
-    assert thoughts(world) == [1, 0, 0, 1]  # sonnet twice, then its second try; haiku may read them
+    assert thinking_blocks(world) == [1, 0, 0, 1]  # sonnet twice, then its second try; haiku may read them
 
 
 def steps_of(results: list[str]) -> list[dict[str, Any]]:

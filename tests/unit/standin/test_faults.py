@@ -157,7 +157,7 @@ def test_reset_clears_everything(desk: Desk, ask: Json) -> None:
         "labels": [],
         "system_role": "as_api",
         "forced_tool_use": "as_api",
-        "foreign_thoughts": "as_api",
+        "foreign_thinking": "as_api",
         "faults": [],
         "batch_seconds": 0.0,
         "batch_faults": [],

@@ -27,7 +27,7 @@ def thought_by(desk: Desk, model: str) -> dict[str, Any]:
 def test_blocks_of_another_model_are_dropped_unless_the_script_refuses_them(desk: Desk, model: str) -> None:
     turn = thought_by(desk, HAIKU)
     assert desk.post(body(model, ASK, turn, MORE)).status_code == 200
-    desk.script(foreign_thoughts="refuse")
+    desk.script(foreign_thinking="refuse")
     if model == HAIKU:
         assert desk.post(body(model, ASK, turn, MORE)).status_code == 200
     else:

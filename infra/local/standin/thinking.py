@@ -3,7 +3,7 @@
 As documented (platform.claude.com/docs/en/build-with-claude/preserved-thinking) a model drops, without an error, the
 blocks of models that it cannot read; a signature that is not of this making is a 400 whatever the model, and with
 manual thinking a turn that called tools has to begin with a block. Clients also reported 400s for blocks of another
-model: the switch `foreign_thoughts` of the script makes every model answer so.
+model: the switch `foreign_thinking` of the script makes every model answer so.
 """
 
 import base64
@@ -25,15 +25,15 @@ def signature(model: Model) -> str:
 
 def check(body: dict[str, Any], model: Model, *, refuse_foreign: bool) -> None:
     """Raise the API's 400 for blocks that were changed, that are missing, or that the model does not read."""
-    for where, block in _thoughts(body):
+    for where, block in _thinking_blocks(body):
         author = _author(block)
         if author is None or (refuse_foreign and author not in ("", model.id)):
             raise invalid(f"{where}: Invalid `signature` in `thinking` block")
     if (body.get("thinking") or {}).get("type") == "enabled":
-        _begins_with_thought(body["messages"])
+        _begins_with_thinking(body["messages"])
 
 
-def _thoughts(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _thinking_blocks(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for i, message in enumerate(body["messages"]):
         for j, block in enumerate(message["content"] if isinstance(message["content"], list) else []):
             if block.get("type") == "thinking":
@@ -50,7 +50,7 @@ def _author(block: dict[str, Any]) -> str | None:
     return author.decode("utf-8", "replace") if word == MADE else None
 
 
-def _begins_with_thought(messages: list[dict[str, Any]]) -> None:
+def _begins_with_thinking(messages: list[dict[str, Any]]) -> None:
     turns = [(i, message) for i, message in enumerate(messages) if message["role"] != "system"]
     calling = [turn for turn in turns if turn[1]["role"] == "assistant"][-1:]
     if not calling or not any(block.get("type") == "tool_result" for block in _blocks(turns[-1][1])):
