@@ -13,7 +13,9 @@ from typing import Any, Final, TypeVar
 from starlette.applications import Starlette
 
 from cost_router.adapters import ledger_items
+from cost_router.adapters.plans import Makers
 from cost_router.contract import Env
+from cost_router.core.arms import Arm, LocalModel, Plan
 from cost_router.core.ask import read_ask
 from cost_router.core.budget import Limits, Reservation, Scope, Standing, refusal, too_fast
 from cost_router.core.catalogue import Catalogue, Lineup, Model
@@ -26,6 +28,8 @@ from cost_router.core.receipt import Receipt
 from cost_router.core.record import Collected, Record
 from cost_router.core.request import Hints, Request, Tenant
 from cost_router.core.router import Router
+from cost_router.core.routing import Routing
+from cost_router.core.trip import Trip
 from cost_router.core.words import Label, Tier
 from cost_router.handlers import wiring, wiring_bulk
 from cost_router.handlers.app import Parts, make_app
@@ -563,10 +567,37 @@ def tenant(
     reads_account: bool = False,
     senders: frozenset[str] = frozenset(),
     allows: frozenset[str] = frozenset(),
+    options: frozenset[str] = frozenset(),
 ) -> Tenant:
     return Tenant(
-        name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits(), reads_account, senders, allows
+        name, name.encode() * 8, floor, ceiling, tags or {}, limits or Limits(), reads_account, senders, allows, options
     )
+
+
+@dataclass
+class FixedPlans:
+    """The plan that a routing means; `routing` may be changed while it is in use. Local models by id."""
+
+    control: Arm
+    makers: Makers
+    routing: Routing
+    models: Mapping[str, LocalModel]
+
+    async def current(self) -> Plan:
+        def local(id_: str | None) -> LocalModel | None:
+            return None if id_ in (None, "none") else self.models[str(id_)]
+
+        control = dataclasses.replace(self.control, preclassifier=local(self.routing.preclassifier))
+        asked = self.routing.candidate
+        if asked is None:
+            return Plan(control, None, self.routing)
+        candidate = Arm(
+            "candidate",
+            self.makers.lineup(asked.lineup) if asked.lineup else control.lineup,
+            self.makers.rubric(asked.rubric) if asked.rubric else control.rubric,
+            local(asked.preclassifier) if asked.preclassifier else control.preclassifier,
+        )
+        return Plan(control, candidate, self.routing)
 
 
 class World:
@@ -580,6 +611,8 @@ class World:
         budget: Decimal | None = Decimal(10),
         limits: Limits | None = None,
         without_store: bool = False,
+        routing: Routing | None = None,
+        models: Mapping[str, LocalModel] | None = None,
     ) -> None:
         owners = tenants or (tenant("acme"), tenant("default"))
         self.clock = FakeClock()
@@ -607,7 +640,12 @@ class World:
         self.router_settings = RouterSettings.read(ENV)
         self.heartbeat = Heartbeat()
         self.batch_settings = BatchSettings.read(ENV)
+        self.routing = routing or Routing()
+        self.models = models or {}
         self._router: Router | None = None
+
+    def plans(self, control: Arm, makers: Makers) -> FixedPlans:
+        return FixedPlans(control, makers, self.routing, self.models)
 
     @property
     def outside(self) -> Outside:
@@ -616,6 +654,7 @@ class World:
             labels=self.labels,
             ledger=self.ledger,
             tenants=self.tenants,
+            plans=self.plans,
             telemetry=self.telemetry,
             clock=self.clock,
             chance=self.chance,
@@ -659,6 +698,9 @@ class World:
             files=self.files,
             outbox=self.outbox,
         )
+
+    def trip(self, asked: Request | None = None) -> Trip:
+        return run(self.router.decider.trip(asked or self.request(), record()))
 
     def request(self, text: str = EASY, **changes: Any) -> Request:
         """A request of the first tenant, in time for the usual deadline; `changes` as for `request`."""

@@ -9,11 +9,13 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Final
 
 from cost_router.contract import Env
+from cost_router.core.arms import Plan
 from cost_router.core.budget import Reservation, Scope, Standing
 from cost_router.core.ports import Row
 from cost_router.core.receipt import Receipt
@@ -111,6 +113,7 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
         labels=DynamoLabels(aws, settings.labels_table, settings.label_ttl) if aws else stores,
         ledger=wiring.ledger(settings, aws) if aws else stores,
         tenants=stores,
+        plans=lambda control, _makers: Unset(Plan(control)),
         telemetry=PowertoolsTelemetry.make("bench"),
         clock=SystemClock(),
         chance=SystemChance(),
@@ -119,6 +122,17 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
     batches = wiring_https.batches(https, aws or Aws())  # no measure reaches them
     parts = Parts(reader=stores, requests=log, batches=batches)
     return make_app(Front(wiring.router(settings, out), out, https), parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """No settings of routing: what they say is remembered for a minute, as tenants are."""
+
+    plan: Plan
+
+    async def current(self) -> Plan:
+        """The plan."""
+        return self.plan
 
 
 class Forgotten:

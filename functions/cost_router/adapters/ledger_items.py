@@ -100,6 +100,7 @@ def row(entry: Entry) -> dict[str, Any]:
         "baseline_usd": entry.baseline_usd,
         "reservation": entry.reservation,
         "job": entry.job,
+        "arm": entry.arm,
         "flags": list(entry.flags),
     }
 
@@ -141,6 +142,7 @@ def entry_in(attributes: Mapping[str, Any]) -> Entry:
         asked=attributes.get("asked", ""),
         reservation=attributes.get("reservation"),
         job=attributes.get("job"),
+        arm=attributes.get("arm"),
     )
 
 

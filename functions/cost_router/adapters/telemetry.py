@@ -126,6 +126,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "tier": record.tier.word if record.tier else None,
         "complexity_label": record.label,
         "cause": record.cause,
+        "arm": record.arm,
         "adapted": list(record.adapted),
         "label_cache": record.cache,
         "input_tokens": record.usage.input_tokens,

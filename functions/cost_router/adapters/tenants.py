@@ -1,7 +1,8 @@
 """The `tenants` table: who a gateway key belongs to, and the tenant's policy.
 
 Items: `key#SHA256` -> tenant, disabled, disabled_after (epoch seconds); `tenant#NAME` -> label_key, floor, ceiling,
-tags, daily_budget_usd, monthly_budget_usd, session_budget_usd, session_rpm, reads_account, senders, allows, disabled.
+tags, daily_budget_usd, monthly_budget_usd, session_budget_usd, session_rpm, reads_account, senders, allows, options,
+disabled. What else is in the table: `adapters/plans.py`.
 What was read is kept for a minute, so a change takes effect within that time; a rotated key ends on the second.
 """
 
@@ -20,7 +21,7 @@ from cost_router.core import guards
 from cost_router.core.budget import Limits
 from cost_router.core.errors import NotConfigured, StoreError
 from cost_router.core.ports import Clock
-from cost_router.core.request import Tenant
+from cost_router.core.request import OPTIONS, Tenant
 from cost_router.core.words import Tier
 
 CACHE_SECONDS: Final = 60.0
@@ -136,6 +137,7 @@ def _tenant(name: str, item: Mapping[str, Any]) -> Tenant:
             reads_account=bool(item.get("reads_account")),
             senders=frozenset(map(str, item.get("senders") or ())),
             allows=guards.permissions(map(str, item.get("allows") or ())),
+            options=frozenset(map(str, item.get("options") or ())) & frozenset(OPTIONS),
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotConfigured(f"tenant {name!r} is not written as it should be: {error}") from error

@@ -5,10 +5,14 @@ never classified: a bounded excerpt is, so that labelling a 100,000-token prompt
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from cost_router.core import content
+from cost_router.core.content import Size
+from cost_router.core.follow_ups import goes_on
+from cost_router.core.housekeeping import is_housekeeping
 from cost_router.core.terms import Terms, read_terms
 
 EXCERPT_HEAD: Final = 1_400  # characters
@@ -20,8 +24,6 @@ DOCUMENT_TOKENS: Final = 3_000
 IMAGE_TOKENS_AT_MOST: Final = 5_000  # 4,784 on models that see high resolution; a small file can be a large picture
 PROMPT_TOKENS_ADDED: Final = 2_000  # room for what the API itself adds for tools and structured output
 SERVER_TOOL_USE: Final = "server_tool_use"
-SERVER_TOOL_RESULT: Final = "_tool_result"  # web_search_tool_result, web_fetch_tool_result, ...; not tool_result itself
-REMINDER: Final = ("<system-reminder>", "</system-reminder>")  # Claude Code's, beside tool results and asks
 FETCHED: Final = ("mcp_servers", "thread")  # fields that make the API add text of its own finding
 
 
@@ -53,6 +55,14 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """An ask as it was when nothing had followed it: what its label depends on."""
+
+    text: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """The last human ask and the digest of its context."""
 
@@ -67,6 +77,8 @@ class Ask:
     forces_tool: bool  # `tool_choice` leaves no choice but to call one
     prefilled: bool  # the last turn is the assistant's: the beginning of the answer
     terms: Terms  # what its price depends on beside its tokens
+    earlier: Asked | None  # the ask that this one only goes on with ("yes", "continue"); None when it is one of its own
+    housekeeping: bool  # whether a client asks it about a chat, not a person (`core/housekeeping.py`)
 
     @property
     def excerpt(self) -> str:
@@ -91,156 +103,118 @@ class Ask:
 
 def read_ask(body: Mapping[str, Any]) -> Ask:
     """The ask of a Messages API body whose `messages` is a non-empty list of objects."""
-    messages: list[Mapping[str, Any]] = body["messages"]
-    turns = [message for message in messages if message.get("role") != "system"]
-    place, asked = _last_human(turns), _last_asked(turns)
-    around = list(_texts(body.get("system")))
-    if isinstance(tools := body.get("tools"), list) and tools:
-        around.append(json.dumps(tools, ensure_ascii=False))
-    texts = [*around, *_all_texts(messages)]
-    blocks = _all_blocks(messages)
+    thread = _Thread.of(body)
+    place, sizes = thread.last_human(len(thread.turns)), [*thread.aside, *thread.sizes]
+    said = thread.said(place)
+    asked = thread.asked(place, said)
     terms = read_terms(body)
+    forces_tool = _forces_tool(body.get("tool_choice"))
     return Ask(
-        text="\n".join(asked).strip(),
-        digest=_digest(turns[: place + 1], around, asked, tools),
-        characters=sum(map(len, texts)) - sum(map(len, asked)),
-        text_bytes=sum(len(text.encode("utf-8", "surrogatepass")) for text in texts),
-        images=_count(blocks, "image"),
-        documents=_count(blocks, "document"),
+        text=asked.text,
+        digest=asked.digest,
+        characters=sum(size.characters for size in sizes) - sum(map(len, said)),
+        text_bytes=sum(size.text_bytes for size in sizes),
+        images=sum(size.images for size in sizes),
+        documents=sum(size.documents for size in sizes),
         unbounded=terms.web_searches > 0
         or any(body.get(name) for name in FETCHED)
-        or any(_fetched(block) for block in blocks),
-        loop=_loop(turns[place + 1 :]),
-        forces_tool=_forces_tool(body.get("tool_choice")),
-        prefilled=bool(turns) and _prefilled(turns[-1]),
+        or any(size.fetched for size in sizes),
+        loop=_loop(thread.turns[place + 1 :]),
+        forces_tool=forces_tool,
+        prefilled=bool(thread.turns) and _prefilled(thread.turns[-1]),
         terms=terms,
+        earlier=thread.earlier(place) if goes_on(asked.text) else None,
+        housekeeping=is_housekeeping(content.texts(body.get("system")), asked.text, thread.tools, forced=forces_tool),
     )
 
 
-def _last_human(turns: list[Mapping[str, Any]]) -> int:
-    """The place of the last turn that is a person's, not only results of tools; -1 when there is none."""
-    for place in range(len(turns) - 1, -1, -1):
-        turn = turns[place]
-        if turn.get("role") == "user" and (_says(turn) or not _results(turn)):
-            return place
-    return -1
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    """The turns of a body, each measured once, and what stands around them."""
+
+    turns: Sequence[Mapping[str, Any]]  # `messages` without the entries of role `system`
+    sizes: Sequence[Size]  # of the turns
+    aside: Sequence[Size]  # of the system prompt, the tools and the entries of role `system`
+    around: int  # characters of the system prompt and the tools
+    tools: int
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        """The thread of a body whose `messages` is a list of objects."""
+        around = list(content.all_texts(body.get("system")))
+        tools = body.get("tools")
+        if isinstance(tools, list) and tools:
+            around.append(json.dumps(tools, ensure_ascii=False))
+        read = [(message, Size.of(message.get("content"))) for message in body["messages"]]
+        return cls(
+            turns=[message for message, _ in read if message.get("role") != "system"],
+            sizes=[size for message, size in read if message.get("role") != "system"],
+            aside=[*map(Size.of, around), *(size for message, size in read if message.get("role") == "system")],
+            around=sum(map(len, around)),
+            tools=len(tools) if isinstance(tools, list) else 0,
+        )
+
+    def last_human(self, end: int) -> int:
+        """The place of the last turn before `end` that is a person's, not only results of tools; -1: there is none."""
+        for place in range(end - 1, -1, -1):
+            turn = self.turns[place]
+            if turn.get("role") == "user" and (content.says(turn) or not content.results(turn)):
+                return place
+        return -1
+
+    def said(self, place: int) -> list[str]:
+        """The texts of the last human turn that has any, `place` at the latest."""
+        for turn in reversed(self.turns[: place + 1]):
+            if turn.get("role") == "user" and not content.are_blank(said := list(content.said(turn.get("content")))):
+                return said
+        return []
+
+    def asked(self, place: int, said: Sequence[str]) -> Asked:
+        """The ask as it was when the turn at `place` was the last one, and `said` what it said."""
+        sizes = self.sizes[: place + 1]
+        digest = Digest(
+            turns=len(sizes),
+            characters=self.around + sum(size.characters for size in sizes) - sum(map(len, said)),
+            tools=self.tools,
+            images=sum(size.images for size in sizes),
+            documents=sum(size.documents for size in sizes),
+        )
+        return Asked("\n".join(said).strip(), digest)
+
+    def earlier(self, place: int) -> Asked | None:
+        """The ask that the one at `place` goes on with: the last that says more than that, if it has been answered."""
+        found = place
+        while found >= 0 and self._goes_on(self.turns[found]):
+            found = self.last_human(found)
+        answered = any(turn.get("role") == "assistant" for turn in self.turns[found + 1 : place])
+        return self.asked(found, self.said(found)) if found >= 0 and answered else None
+
+    def _goes_on(self, turn: Mapping[str, Any]) -> bool:
+        """Whether a person's turn says only to go on, and shows nothing new."""
+        value = turn.get("content")
+        if any(block.get("type") not in ("text", "tool_result") for block in content.blocks(value)):
+            return False
+        return goes_on("\n".join(content.said(value)))
 
 
-def _last_asked(turns: list[Mapping[str, Any]]) -> list[str]:
-    """The texts of the last human turn that has any."""
-    asked = next((turn for turn in reversed(turns) if turn.get("role") == "user" and _says(turn)), None)
-    return list(_said(asked.get("content"))) if asked else []
-
-
-def _says(turn: Mapping[str, Any]) -> bool:
-    return any(text.strip() for text in _said(turn.get("content")))
-
-
-def _digest(turns: list[Mapping[str, Any]], around: list[str], asked: list[str], tools: object) -> Digest:
-    texts, blocks = [*around, *_all_texts(turns)], _all_blocks(turns)
-    return Digest(
-        turns=len(turns),
-        characters=sum(map(len, texts)) - sum(map(len, asked)),
-        tools=len(tools) if isinstance(tools, list) else 0,
-        images=_count(blocks, "image"),
-        documents=_count(blocks, "document"),
-    )
-
-
-def _loop(since: list[Mapping[str, Any]]) -> Loop:
+def _loop(since: Sequence[Mapping[str, Any]]) -> Loop:
     """What the turns after the ask say of tool calls."""
-    if not since or not _results(since[-1]):
+    if not since or not content.results(since[-1]):
         return Loop()
-    rounds = [results for turn in since if (results := _results(turn))]
+    rounds = [results for turn in since if (results := content.results(turn))]
     return Loop(
         rounds=len(rounds),
-        result_characters=sum(len(text) for results in rounds for text in _texts(results)),
+        result_characters=sum(len(text) for results in rounds for text in content.all_texts(results)),
         failed=any(result.get("is_error") is True for results in rounds for result in results),
     )
 
 
-def _results(turn: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [block for block in _blocks(turn.get("content")) if block.get("type") == "tool_result"]
-
-
 def _prefilled(turn: Mapping[str, Any]) -> bool:
     """Whether a last turn is the beginning of the answer; one with server tools is a paused turn that may go on."""
-    kinds = [str(block.get("type")) for block in _blocks(turn.get("content"))]
-    paused = any(kind == SERVER_TOOL_USE or kind.endswith(SERVER_TOOL_RESULT) for kind in kinds)
+    kinds = [str(block.get("type")) for block in content.blocks(turn.get("content"))]
+    paused = any(kind == SERVER_TOOL_USE or kind.endswith(content.SERVER_TOOL_RESULT) for kind in kinds)
     return turn.get("role") == "assistant" and not paused
 
 
 def _forces_tool(choice: object) -> bool:
     return isinstance(choice, Mapping) and choice.get("type") in ("any", "tool")
-
-
-def _all_texts(messages: list[Mapping[str, Any]]) -> list[str]:
-    return [text for message in messages for text in _texts(message.get("content"))]
-
-
-def _all_blocks(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [block for message in messages for block in _nested(message.get("content"))]
-
-
-def _count(blocks: list[Mapping[str, Any]], kind: str) -> int:
-    return sum(block.get("type") == kind for block in blocks)
-
-
-def _said(content: object) -> Iterator[str]:
-    """Text that a person wrote, without what agents put beside it between tags of their own."""
-    for text in _ask_texts(content):
-        parts, at = [], 0
-        while (begin := text.find(REMINDER[0], at)) >= 0 and (end := text.find(REMINDER[1], begin)) >= 0:
-            parts.append(text[at:begin])
-            at = end + len(REMINDER[1])
-        yield "".join([*parts, text[at:]])
-
-
-def _ask_texts(content: object) -> Iterator[str]:
-    """Text that a person wrote: a string, or text blocks; not what stands in tool results."""
-    if isinstance(content, str):
-        yield content
-    for block in _blocks(content):
-        if block.get("type") == "text" and isinstance(block.get("text"), str):
-            yield block["text"]
-
-
-def _texts(content: object) -> Iterator[str]:
-    """All text of a content value, tool calls, tool results and documents of text included."""
-    yield from _ask_texts(content)
-    for block in _blocks(content):
-        kind = block.get("type")
-        if kind == "tool_result":
-            yield from _texts(block.get("content"))
-        elif kind == "tool_use":
-            yield json.dumps(block.get("input"), ensure_ascii=False)
-        elif kind == "document" and _written_out(block):
-            yield json.dumps(block["source"], ensure_ascii=False)
-
-
-def _written_out(document: Mapping[str, Any]) -> bool:
-    """Whether a document is text in the body, not a PDF or something to be fetched."""
-    source = document.get("source")
-    return isinstance(source, Mapping) and source.get("type") in ("text", "content")
-
-
-def _fetched(block: Mapping[str, Any]) -> bool:
-    """Whether a block stands for more than its bytes: a PDF, a link, what a server tool has found (encrypted)."""
-    kind = str(block.get("type"))
-    return (kind == "document" and not _written_out(block)) or kind.endswith(SERVER_TOOL_RESULT)
-
-
-def _nested(content: object) -> Iterator[Mapping[str, Any]]:
-    """Blocks, and those inside tool results and documents."""
-    for block in _blocks(content):
-        yield block
-        if block.get("type") == "tool_result":
-            yield from _nested(block.get("content"))
-        elif block.get("type") == "document" and isinstance(source := block.get("source"), Mapping):
-            yield from _nested(source.get("content"))
-
-
-def _blocks(content: object) -> list[Mapping[str, Any]]:
-    if not isinstance(content, list):
-        return []
-    return [block for block in content if isinstance(block, Mapping)]

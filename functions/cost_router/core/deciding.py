@@ -5,21 +5,27 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
-from cost_router.core import budget, capability, policy, steps
-from cost_router.core.adapting import adapt
+from cost_router.core import budget, capability, policy, rules
 from cost_router.core.budget import Ladder, Limits, Period, Scope, Standing
 from cost_router.core.calls import CAP, Caller, Patience, over_cap
-from cost_router.core.catalogue import Catalogue, Lineup
+from cost_router.core.catalogue import Catalogue
+from cost_router.core.conversation import conversation
 from cost_router.core.errors import BudgetExhausted, RuleRefused, StoreError
-from cost_router.core.labelling import Labeller
+from cost_router.core.labelling import Labelled, Labeller
 from cost_router.core.ledger import ACCOUNT, ANSWER
 from cost_router.core.policy import Bound, Choice, Decision, Wish
 from cost_router.core.ports import Clock, Ledger, Telemetry
 from cost_router.core.record import Record
 from cost_router.core.request import Request
+from cost_router.core.routing_ports import Plans
+from cost_router.core.shaping import shaped
 from cost_router.core.trip import Call, Trip
 from cost_router.core.words import AUTO, TIER_WORDS, Label, Tier
+
+DEFAULT: Final = "default"
+PRECLASSIFIER: Final = "preclassifier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class Decider:
     """Decides; every part is given to it."""
 
     catalogue: Catalogue
-    lineup: Lineup
+    plans: Plans
     labeller: Labeller
     caller: Caller
     ledger: Ledger
@@ -36,11 +42,23 @@ class Decider:
     limits: Limits  # of the account; and of each session, where the tenant has none of its own
     ladder: Ladder
 
-    def trip(self, request: Request, record: Record) -> Trip:
-        """The request on its way, with the budgets that it counts for."""
+    async def trip(self, request: Request, record: Record) -> Trip:
+        """The request on its way: how it is decided, and the budgets that it counts for."""
         tenant, session = request.tenant, request.hints.session
-        scopes = budget.scopes(tenant.name, tenant.limits, self.limits, session)
-        return Trip(request, record, scopes, budget.pace(tenant.name, tenant.limits, self.limits, session))
+        plan = await self.plans.current()
+        acting = plan.control
+        if plan.candidate:
+            acting = plan.acting(conversation(request))
+            record.arm = acting.name
+        return Trip(
+            request,
+            record,
+            plan,
+            acting,
+            request.ask,
+            scopes=budget.scopes(tenant.name, tenant.limits, self.limits, session),
+            pace=budget.pace(tenant.name, tenant.limits, self.limits, session),
+        )
 
     async def decide(self, trip: Trip, patience: Patience, *, ahead: bool = True) -> tuple[Decision, Label | None]:
         """The decision and the label, if one was needed; whatever the classifier costs is entered in the trip.
@@ -50,31 +68,47 @@ class Decider:
         request = trip.request
         pinned = self._pinned(request.model)
         named = pinned.model if pinned else None
-        candidates = [*self.lineup.models.values(), *([named] if named else [])]
+        candidates = [*trip.arm.lineup.models.values(), *([named] if named else [])]
         capability.check_output_limit(candidates, request.max_tokens)
         unable = capability.unable(candidates, request.ask, named)
+        off = trip.plan.routing.rules_off
+        trip.asked, followed = (request.ask, None) if pinned else rules.asked(request.ask, off)
         trip.standings, found = await asyncio.gather(
-            self._standings(trip), self.labeller.look_up(trip) if pinned is None else _nothing()
+            self._standings(trip), self._known(trip) if pinned is None else _nothing()
         )
         budget.check_not_spent(trip.standings)
         choose = self._policy(trip, unable, patience)
         if pinned:
             return choose(pinned, Decimal(0)), None
         if found is None:
-            question = self.labeller.question(request)
+            question = self.labeller.question(trip)
             price = question.bound(self.clock.now().date()) if question else Decimal(0)
             # A contradiction is refused before the classifier is paid.
-            reach = [choose(Wish(tier, "default"), price) for tier in Tier]
+            reach = [choose(Wish(tier, DEFAULT), price) for tier in Tier]
+            if only := _only(reach):
+                return only, None
             if ahead:
                 await self._put_aside_ahead(reach, price, trip)
             found = await self.labeller.classify(question, trip, patience)
-        label, rule = steps.label_of(request.ask, found.label)
+        tokens = request.ask.estimated_tokens(trip.arm.lineup.models[Tier.HAIKU].tokenizer)
+        label, rule = rules.raised(request.ask, tokens, found.label, off)
         trip.record.label = label
-        return choose(Wish(label.tier, rule or found.cause), trip.trail.bill.cost_usd), label
+        wish = Wish(trip.plan.routing.rung(label).tier, rule or followed or found.cause)
+        return choose(wish, trip.trail.bill.cost_usd), label
 
-    def call(self, choice: Choice, label: Label | None, request: Request) -> Call:
+    async def _known(self, trip: Trip) -> Labelled | None:
+        """The label that needs no call: by a rule, by the local model where it is sure, or from a cache."""
+        if found := rules.fixed(trip.request.ask, trip.plan.routing.rules_off):
+            return Labelled(*found)
+        local = trip.arm.preclassifier
+        if local and (label := local.label(trip.asked)):
+            return Labelled(label, PRECLASSIFIER)
+        return await self.labeller.look_up(trip)
+
+    def call(self, choice: Choice, label: Label | None, trip: Trip) -> Call:
         """The answer call that a choice means."""
-        adapted = adapt(request.body, choice.model, request.headers.get("anthropic-version"))
+        request = trip.request
+        adapted = shaped(trip, choice, label)
         return Call(
             model=choice.model,
             body=adapted.body,
@@ -88,7 +122,7 @@ class Decider:
             label=label,
             terms=request.ask.terms,
             processing=request.processing,
-            baseline=self.lineup.baseline,
+            baseline=trip.plan.control.lineup.baseline,
         )
 
     def _policy(self, trip: Trip, unable: Mapping[str, str], patience: Patience) -> Callable[[Wish, Decimal], Decision]:
@@ -103,9 +137,9 @@ class Decider:
             ceilings += self._covered(trip, unable)
 
         def choose(wish: Wish, paid: Decimal) -> Decision:
-            bounds = [*ceilings, *self._cap(request, paid, unable)]
+            bounds = [*ceilings, *self._cap(trip, paid, unable)]
             try:
-                return policy.decide(wish, self.lineup, floors=floors, ceilings=bounds, unable=unable)
+                return policy.decide(wish, trip.arm.lineup, floors=floors, ceilings=bounds, unable=unable)
             except RuleRefused as error:
                 if any(error.rule == row.rule for row in ceilings if budget.is_budget(row)):
                     raise BudgetExhausted(error.rule, str(error)) from error
@@ -121,13 +155,12 @@ class Decider:
         model = self.catalogue.model(name)
         return Wish(model.tier, "pinned", model)
 
-    def _cap(self, request: Request, paid: Decimal, unable: Mapping[str, str]) -> Iterable[Bound]:
+    def _cap(self, trip: Trip, paid: Decimal, unable: Mapping[str, str]) -> Iterable[Bound]:
         """The ceiling that the request's own cap on its cost sets; raises `CapExceeded` when no tier fits."""
-        cap = request.hints.max_cost_usd
-        able = [tier for tier in Tier if self.lineup.models[tier].id not in unable]
-        if cap is None or not able:
+        cap = trip.request.hints.max_cost_usd
+        bounds = {} if cap is None else {tier: paid + most for tier, most in self._most_by_tier(trip, unable).items()}
+        if cap is None or not bounds:
             return
-        bounds = {tier: paid + self._most(Choice(self.lineup.models[tier], tier, CAP), request) for tier in able}
         fitting = [tier for tier, bound in bounds.items() if bound <= cap]
         if not fitting:
             raise over_cap(min(bounds.values()), cap)
@@ -141,15 +174,22 @@ class Decider:
         rooms = {row.scope.rule: row.room_usd for row in trip.standings if row.room_usd is not None}
         if not rooms:
             return
-        able = [tier for tier in Tier if self.lineup.models[tier].id not in unable]
-        bounds = {tier: self._most(Choice(self.lineup.models[tier], tier, CAP), trip.request) for tier in able}
+        bounds = self._most_by_tier(trip, unable)
         for rule, room in rooms.items():
             fitting = [tier for tier, bound in bounds.items() if bound <= room]
-            if fitting and len(fitting) < len(able):
+            if fitting and len(fitting) < len(bounds):
                 yield Bound(max(fitting), rule)
 
-    def _most(self, choice: Choice, request: Request) -> Decimal:
-        return self.call(choice, None, request).bound(self.clock.now().date())
+    def _most_by_tier(self, trip: Trip, unable: Mapping[str, str]) -> dict[Tier, Decimal]:
+        """The most that the answer can cost on each tier that can take the request."""
+        models = trip.arm.lineup.models
+        return {
+            tier: self.most(Choice(models[tier], tier, CAP), trip) for tier in Tier if models[tier].id not in unable
+        }
+
+    def most(self, choice: Choice, trip: Trip) -> Decimal:
+        """The most that an answer by this choice can cost, in US dollars; raises `NoPrice`."""
+        return self.call(choice, None, trip).bound(self.clock.now().date())
 
     async def _put_aside_ahead(self, reach: Iterable[Decision], price: Decimal, trip: Trip) -> None:
         """Put the classifier's and the answer's money aside in one write, where every budget has ample room.
@@ -158,12 +198,12 @@ class Decider:
         at the price of one more write, so that a simple request is not refused for what a complex one would cost.
         """
         choices = [choice for decision in reach for choice in (decision.choice, *decision.fallbacks)]
-        dearest = max(choices, key=lambda choice: self._most(choice, trip.request))
-        amount = price + self._most(dearest, trip.request)
+        dearest = max(choices, key=lambda choice: self.most(choice, trip))
+        amount = price + self.most(dearest, trip)
         cap = trip.request.hints.max_cost_usd
         if (cap is None or amount <= cap) and all(row.has_ample_room(amount) for row in trip.standings):
             with contextlib.suppress(BudgetExhausted):  # others were faster: then call by call
-                await self.caller.put_aside(amount, self.call(dearest, None, trip.request), trip, self.clock.now())
+                await self.caller.put_aside(amount, self.call(dearest, None, trip), trip, self.clock.now())
 
     async def _standings(self, trip: Trip) -> list[Standing]:
         """How far the account's day and the request's budgets have come.
@@ -185,6 +225,14 @@ class Decider:
 
 async def _nothing() -> None:
     """What is not looked up."""
+
+
+def _only(reach: Iterable[Decision]) -> Decision | None:
+    """The decision that every label leads to, when it is one: then the label need not be paid for."""
+    first, *others = reach
+    if any(other.choice.model.id != first.choice.model.id for other in others):
+        return None
+    return next((one for one in (first, *others) if one.choice.cause != DEFAULT), first)
 
 
 def _floors(request: Request) -> Iterable[Bound]:

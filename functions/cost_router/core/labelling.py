@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from cost_router.core.arms import Arm
 from cost_router.core.ask import BYTES_PER_TOKEN, PROMPT_TOKENS_ADDED, Ask
 from cost_router.core.calls import Caller, Patience
-from cost_router.core.catalogue import Model
 from cost_router.core.errors import DeadlinePassed, StoreError, UpstreamError
 from cost_router.core.ledger import CLASSIFIER
 from cost_router.core.ports import Chance, Clock, LabelStore, Telemetry
-from cost_router.core.request import Request
-from cost_router.core.rubric import ANSWER_TOKENS, Rubric, read_label
+from cost_router.core.request import Tenant
+from cost_router.core.rubric import ANSWER_TOKENS, read_label
 from cost_router.core.terms import Terms
 from cost_router.core.trip import Call, Trip
 from cost_router.core.words import Label
@@ -33,7 +33,7 @@ REMEMBERED: Final = 10_000  # labels kept in this process
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A label and where it came from: `cache`, `classifier` or `default`."""
+    """A label and where it came from: `cache`, `classifier`, `preclassifier`, `default` or the name of a rule."""
 
     label: Label
     cause: str
@@ -71,8 +71,6 @@ class Labeller:
     caller: Caller
     store: LabelStore
     memory: Memory
-    rubric: Rubric
-    model: Model
     deadline_seconds: float
     clock: Clock
     chance: Chance
@@ -82,7 +80,7 @@ class Labeller:
         """The label when a cache has it; fills the record's cache field. A store that fails is a miss."""
         if not trip.request.hints.cache:
             return None
-        found = await self._cached(self._key(trip.request))
+        found = await self._cached(_key(trip))
         trip.record.cache = "hit" if found else "miss"
         return Labelled(found, "cache") if found else None
 
@@ -97,11 +95,8 @@ class Labeller:
         if label is None:
             return Labelled(FALLBACK_LABEL, "default")
         if trip.request.hints.cache:
-            trip.pending.append(asyncio.create_task(self._keep(self._key(trip.request), label)))
+            trip.pending.append(asyncio.create_task(self._keep(_key(trip), label)))
         return Labelled(label, "classifier")
-
-    def _key(self, request: Request) -> str:
-        return cache_key(request, self.rubric.version, self.model.id)
 
     async def _cached(self, key: str) -> Label | None:
         now = self.clock.now()
@@ -123,17 +118,21 @@ class Labeller:
         except StoreError as error:
             self.telemetry.note("label_store_failed", operation="put", error=str(error))
 
-    def question(self, request: Request) -> Call | None:
-        """The classifier's call for a request; None where its excerpt may not be sent: its place has no classifier."""
-        place = request.ask.terms.inference_geo
-        if place and not self.model.geographies:
+    def question(self, trip: Trip, arm: Arm | None = None) -> Call | None:
+        """The classifier's call for a request; None where its excerpt may not be sent: its place has no classifier.
+
+        arm: whose rubric and model; of the one that acts when left out.
+        """
+        arm = arm or trip.arm
+        place, model = trip.request.ask.terms.inference_geo, arm.lineup.classifier
+        if place and not model.geographies:
             return None
-        body = self.rubric.question(request.ask, self.model, self.chance.token())
+        body = arm.rubric.question(trip.asked, model, self.chance.token())
         if place:
             body["inference_geo"] = place
         size = len(json.dumps(body))
         return Call(
-            model=self.model,
+            model=model,
             body=body,
             headers={},  # the caller's betas are not the classifier's
             most_prompt_tokens=size + PROMPT_TOKENS_ADDED,
@@ -169,11 +168,16 @@ class Labeller:
         return label
 
 
-def cache_key(request: Request, rubric_version: str, model_id: str) -> str:
+def cache_key(tenant: Tenant, ask: Ask, rubric_version: str, model_id: str) -> str:
     """HMAC-SHA-256 over everything that the label depends on, keyed by the tenant's secret; exact matches only."""
-    parts = [request.tenant.name, rubric_version, model_id, normalised(request.ask), str(request.ask.digest)]
+    parts = [tenant.name, rubric_version, model_id, normalised(ask), str(ask.digest)]
     message = json.dumps(parts).encode()
-    return hmac.new(request.tenant.label_key, message, hashlib.sha256).hexdigest()
+    return hmac.new(tenant.label_key, message, hashlib.sha256).hexdigest()
+
+
+def _key(trip: Trip) -> str:
+    arm = trip.arm
+    return cache_key(trip.request.tenant, trip.asked, arm.rubric.version, arm.lineup.classifier.id)
 
 
 def normalised(ask: Ask) -> str:

@@ -16,6 +16,8 @@ from cost_router.core.words import Label, Tier
 
 ANSWER: Final = "answer"
 CLASSIFIER: Final = "classifier"
+SPECULATIVE: Final = "speculative"  # begun before the label was known, and not used
+JUDGE: Final = "judge"  # about an answer: whether it will do, or which of two is better
 ACCOUNT: Final = "account"  # the scope that every entry counts for
 # Flags.
 AMBIGUOUS: Final = "ambiguous"  # no usage came back, so the upper bound is booked
@@ -47,6 +49,7 @@ class Entry:
     asked: str = ""  # the model or tier that the caller named; `auto` when none
     reservation: str | None = None  # id of the money that was put aside for the call
     job: str | None = None  # "GROUP/CUSTOM_ID" of the job that it was made for
+    arm: str | None = None  # "control" or "candidate", while there is a candidate
 
     @property
     def scopes(self) -> tuple[str, str]:

@@ -32,6 +32,7 @@ class Record:
     status: int = 200
     error: str | None = None  # the error's type, never its message
     cache: str | None = None  # "hit" or "miss"; None when no label was looked up
+    arm: str | None = None  # which way to decide was taken, while there is a choice: "control" or "candidate"
     classifier_ms: float | None = None
     classifier_failed: bool = False
     fallback: bool = False

@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from cost_router.core.ask import Ask
 from cost_router.core.budget import Limits
 from cost_router.core.pricing import REALTIME
 from cost_router.core.words import Tier
+
+SPECULATE: Final = "speculate"
+CASCADE: Final = "cascade"
+MAX_TOKENS: Final = "max_tokens"
+# Checks of a cascade's first answer (`core/cascade.py`), in the order in which they are made.
+CHECKS: Final = ("non-empty", "no-refusal", "json", "verifier")
+OPTIONS: Final = (SPECULATE, CASCADE, MAX_TOKENS)  # hints that a tenant's policy may switch on for all its requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,7 @@ class Tenant:
     reads_account: bool = False  # whether its keys may see what all tenants spend
     senders: frozenset[str] = frozenset()  # unique ids of the IAM principals that may drop its jobs; empty: any
     allows: frozenset[str] = frozenset()  # words of `core/guards.py`: fields that multiply the bill
+    options: frozenset[str] = frozenset()  # words of `OPTIONS`: hints that hold for requests that say nothing else
 
     def takes_jobs_from(self, sender: str) -> bool:
         """Whether a principal may drop its jobs: SQS names a role as `ID:SESSION`, a user as `ID`."""
@@ -40,6 +48,10 @@ class Hints:
     cache: bool = True  # whether the label may come from, and go to, the label cache
     session: str | None = None  # what the caller calls its conversation or agent run
     max_cost_usd: Decimal | None = None  # the most that the whole request may cost
+    # What follows is None where the tenant's policy decides.
+    speculate: bool | None = None  # whether haiku may begin to answer while the label is not known yet
+    cascade: tuple[str, ...] | None = None  # checks of an answer of the cheapest tier; empty: it is not asked first
+    max_tokens: bool | None = None  # whether the label's ceiling on `max_tokens` may be applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,11 @@ class Request:
     def over_at(self) -> float:
         """When nobody works on the request any more, booking apart."""
         return max(self.deadline, self.stream_deadline) if self.streamed else self.deadline
+
+    def wants(self, option: str) -> bool:
+        """Whether a hint of `OPTIONS` is on: as the caller says, else as the tenant's policy does."""
+        said = getattr(self.hints, option)
+        return bool(said) if said is not None else option in self.tenant.options
 
     @property
     def tags(self) -> dict[str, str]:

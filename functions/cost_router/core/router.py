@@ -80,7 +80,7 @@ class Router:
         self, request: Request, record: Record, patience: Patience = INTERACTIVE, steps: Steps = NO_STEPS
     ) -> Answer:
         """Claude's answer from the right tier. Raises the errors of `core/errors.py`; whatever was paid is booked."""
-        trip = self.decider.trip(request, record)
+        trip = await self.decider.trip(request, record)
         trip.before_answer = steps.calling
         try:
             decision, label = await self.decider.decide(trip, patience)
@@ -100,7 +100,7 @@ class Router:
         Until its first content event a failure is retried, falls back and raises as in `answer`; whatever was paid then
         is booked.
         """
-        trip = self.decider.trip(request, record)
+        trip = await self.decider.trip(request, record)
         try:
             decision, label = await self.decider.decide(trip, INTERACTIVE)
             choice, live = await self.server.serve(self.caller.stream, decision, label, trip, INTERACTIVE)
@@ -112,7 +112,7 @@ class Router:
 
     async def route(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Route:
         """The decision for a request without the answer call; a classifier call it takes is paid and booked."""
-        trip = self.decider.trip(request, record)
+        trip = await self.decider.trip(request, record)
         try:
             decision, label = await self.decider.decide(trip, patience, ahead=False)
         finally:

@@ -42,7 +42,7 @@ class Server:
                 break
             trip.record.model, trip.record.tier, trip.record.cause = choice.model.id, choice.tier, choice.cause
             try:
-                call = self.decider.call(choice, label, trip.request)
+                call = self.decider.call(choice, label, trip)
                 each = math.inf if choice is choices[-1] else share(trip.request, self._left(trip.request))
                 return choice, await self._ask(once, call, trip, patience, each)
             except UpstreamError as error:

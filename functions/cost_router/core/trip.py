@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from cost_router.core import pricing
+from cost_router.core.arms import Arm, Plan
+from cost_router.core.ask import Ask
 from cost_router.core.budget import Pace, Reservation, Scope, Standing
 from cost_router.core.catalogue import Model
 from cost_router.core.ledger import Entry, Trail
@@ -55,6 +57,9 @@ class Trip:
 
     request: Request
     record: Record
+    plan: Plan
+    arm: Arm  # the way to decide that acts
+    asked: Ask  # what is labelled: the request's ask, or an earlier one that it only follows up
     scopes: tuple[Scope, ...] = ()  # that the calls count for and that have a budget
     pace: Pace | None = None  # of its session
     standings: list[Standing] = field(default_factory=list)  # as they were when the request came
@@ -98,5 +103,6 @@ def entry_of(call: Call, trip: Trip, at: dt.datetime, cost_usd: Decimal, **known
         asked=request.model,
         reservation=held[-1].id if held else None,
         job=request.job,
+        arm=trip.record.arm,
     )
     return dataclasses.replace(entry, **known)

@@ -16,13 +16,13 @@ from cost_router.core.job import LANES
 from cost_router.core.pricing import BATCH
 from cost_router.core.request import Tenant
 from cost_router.core.wire import encode
-from cost_router.handlers.hints import HEADER_PREFIX, HINT_FIELDS, parse_hints
+from cost_router.handlers.hints import HEADER_PREFIX, SHARED_FIELDS, parse_hints
 from cost_router.handlers.jobs import CUSTOM_ID, InvalidParams, job_in
 from cost_router.handlers.strict_json import kind_of, parse_json
 
 BODY_MEMBERS: Final = ("requests", "router")
 LINE_MEMBERS: Final = ("custom_id", "params", "router")
-ROUTER_FIELDS: Final = (*HINT_FIELDS, "lane", "answer_by")
+ROUTER_FIELDS: Final = (*SHARED_FIELDS, "lane", "answer_by")
 LANE_HEADER: Final = f"{HEADER_PREFIX}lane"
 MOST_LINES: Final = 100_000  # source: platform.claude.com/docs/en/api/creating-message-batches
 

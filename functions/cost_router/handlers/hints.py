@@ -6,10 +6,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from cost_router.core.errors import InvalidRequest, quoted
-from cost_router.core.request import Hints
+from cost_router.core.request import CHECKS, Hints
 from cost_router.core.words import TIER_WORDS, Tier
 
-HINT_FIELDS: Final = ("floor", "ceiling", "tags", "cache", "session", "max_cost_usd")
+# What holds for any request, also for jobs and batch lines; the others are about an answer that somebody waits for.
+SHARED_FIELDS: Final = ("floor", "ceiling", "tags", "cache", "session", "max_cost_usd", "max_tokens")
+HINT_FIELDS: Final = (*SHARED_FIELDS, "speculate", "cascade")
 HEADER_PREFIX: Final = "x-router-"
 DOLLARS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
@@ -30,8 +32,9 @@ def parse_hints(
         if not header.lower().startswith(HEADER_PREFIX):
             continue
         name = header.lower().removeprefix(HEADER_PREFIX).replace("-", "_")
-        if name not in HINT_FIELDS:
-            known = ", ".join(HEADER_PREFIX + field.replace("_", "-") for field in HINT_FIELDS)
+        fields = [field for field in HINT_FIELDS if field in accepted]
+        if name not in fields:
+            known = ", ".join(HEADER_PREFIX + field.replace("_", "-") for field in fields)
             raise InvalidRequest(f"{header}: unknown; accepted: {known}")
         found[name] = _READERS[name](header.lower(), value)
     hints = Hints(**found)
@@ -71,6 +74,22 @@ def _switch(name: str, value: object) -> bool:
     raise InvalidRequest(f"{name}: {quoted(value)}; accepted: 'on', 'off'")
 
 
+def _by_label(name: str, value: object) -> bool:
+    if value in ("by-label", "asked"):
+        return value == "by-label"
+    raise InvalidRequest(f"{name}: {quoted(value)}; accepted: 'by-label', 'asked'")
+
+
+def _cascade(name: str, value: object) -> tuple[str, ...]:
+    """`on`, `off`, or the checks: `json,verifier`."""
+    if value in ("on", "off"):
+        return CHECKS if value == "on" else ()
+    words = [word.strip() for word in value.split(",")] if isinstance(value, str) else []
+    if not words or any(word not in CHECKS for word in words):
+        raise InvalidRequest(f"{name}: {quoted(value)}; accepted: 'on', 'off', or some of {', '.join(CHECKS)}")
+    return tuple(check for check in CHECKS if check in words)
+
+
 def _name(name: str, value: object) -> str:
     if isinstance(value, str) and NAME.fullmatch(value):
         return value
@@ -96,4 +115,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "cache": _switch,
     "session": _name,
     "max_cost_usd": _dollars,
+    "speculate": _switch,
+    "cascade": _cascade,
+    "max_tokens": _by_label,
 }

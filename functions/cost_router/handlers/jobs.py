@@ -16,11 +16,11 @@ from cost_router.core.errors import InvalidRequest, quoted
 from cost_router.core.job import LANES
 from cost_router.core.request import Hints
 from cost_router.core.words import AUTO
-from cost_router.handlers.hints import HINT_FIELDS, NAME, parse_hints
+from cost_router.handlers.hints import NAME, SHARED_FIELDS, parse_hints
 from cost_router.handlers.schemas import MessageBody, parse_message
 from cost_router.handlers.strict_json import kind_of, parse_json
 
-JOB_FIELDS: Final = (*HINT_FIELDS, "tenant", "group", "group_size", "lane", "answer_by")
+JOB_FIELDS: Final = (*SHARED_FIELDS, "tenant", "group", "group_size", "lane", "answer_by")
 JOB_MEMBERS: Final = ("custom_id", "params", "params_at", "router")
 CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # platform.claude.com/docs/en/api/creating-message-batches
 UNGROUPED: Final = "ungrouped"

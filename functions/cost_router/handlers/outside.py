@@ -1,8 +1,12 @@
 """What the rules reach of the world, as one value: adapters in a function, fakes in a test."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from cost_router.adapters.plans import Makers
+from cost_router.core.arms import Arm
 from cost_router.core.ports import Chance, Claude, Clock, LabelStore, Ledger, RequestLog, Telemetry, Tenants
+from cost_router.core.routing_ports import Plans
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +17,7 @@ class Outside:
     labels: LabelStore
     ledger: Ledger
     tenants: Tenants
+    plans: Callable[[Arm, Makers], Plans]  # given how requests are decided without settings
     telemetry: Telemetry
     clock: Clock
     chance: Chance

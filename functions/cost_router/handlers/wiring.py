@@ -15,18 +15,19 @@ from cost_router.adapters.exports import S3Exports
 from cost_router.adapters.jobs_table import JobsTable
 from cost_router.adapters.labels import DynamoLabels
 from cost_router.adapters.ledger import DynamoLedger
+from cost_router.adapters.plans import DynamoPlans, Makers
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.adapters.telemetry import PowertoolsTelemetry
 from cost_router.adapters.tenants import DynamoTenants
 from cost_router.adapters.transactions import Transactions
+from cost_router.core.arms import CONTROL, Arm
 from cost_router.core.calls import Caller
 from cost_router.core.catalogue import Catalogue
 from cost_router.core.collecting import Collector
 from cost_router.core.deciding import Decider
 from cost_router.core.labelling import Labeller, Memory
-from cost_router.core.ports import (
-    Clock,
-)
+from cost_router.core.ports import Clock
+from cost_router.core.preclassifier import Preclassifier
 from cost_router.core.router import Router
 from cost_router.core.rubric import Rubric
 from cost_router.core.serving import Server
@@ -39,13 +40,18 @@ MEMORY_TTL: Final = dt.timedelta(hours=1)  # the table knows when a label really
 
 def outside(settings: Settings, aws: Aws) -> Outside:
     """The real outside: Claude, DynamoDB, CloudWatch, the machine."""
-    clock, chance = SystemClock(), SystemChance()
+    clock, chance, telemetry = SystemClock(), SystemChance(), PowertoolsTelemetry.make(settings.stage)
+
+    def plans(control: Arm, makers: Makers) -> DynamoPlans:
+        return DynamoPlans(aws, settings.tenants_table, clock, telemetry, control, makers)
+
     return Outside(
         claude=AnthropicClaude(client_maker(settings, aws, clock)),
         labels=DynamoLabels(aws, settings.labels_table, settings.label_ttl),
         ledger=ledger(settings, aws),
         tenants=DynamoTenants(aws, settings.tenants_table, clock),
-        telemetry=PowertoolsTelemetry.make(settings.stage),
+        plans=plans,
+        telemetry=telemetry,
         clock=clock,
         chance=chance,
     )
@@ -70,8 +76,6 @@ def router(settings: Settings, out: Outside, turns: Turns | None = None) -> Rout
         caller=caller,
         store=out.labels,
         memory=Memory(min(settings.label_ttl, MEMORY_TTL)),
-        rubric=Rubric.parse(data("rubric.json"), data("domain_examples.json", missing={})),
-        model=lineup.classifier,
         deadline_seconds=settings.classifier_deadline_seconds,
         clock=out.clock,
         chance=out.chance,
@@ -79,7 +83,7 @@ def router(settings: Settings, out: Outside, turns: Turns | None = None) -> Rout
     )
     decider = Decider(
         catalogue=models,
-        lineup=lineup,
+        plans=out.plans(Arm(CONTROL, lineup, rubric(data("rubric.json"))), makers(models)),
         labeller=labeller,
         caller=caller,
         ledger=out.ledger,
@@ -99,6 +103,23 @@ def router(settings: Settings, out: Outside, turns: Turns | None = None) -> Rout
         telemetry=out.telemetry,
         log=out.requests,
     )
+
+
+def rubric(content: Mapping[str, Any]) -> Rubric:
+    """A rubric with the deployment's own examples; raises `ValueError`."""
+    try:
+        return Rubric.parse(content, data("domain_examples.json", missing={}))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"the rubric is not written as it should be: {error!r}") from error
+
+
+def makers(models: Catalogue) -> Makers:
+    """What an operator's settings of routing may name."""
+
+    def preclassifier(content: Mapping[str, Any] | None) -> Preclassifier:
+        return Preclassifier.parse(data("preclassifier.json") if content is None else content)
+
+    return Makers(lambda name: models.lineup(name, data("lineups.json")), rubric, preclassifier)
 
 
 def collector(settings: CollectorSettings, aws: Aws) -> Collector:

@@ -13,9 +13,8 @@ from cost_router.core.ledger import CLASSIFIER
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Record
 from cost_router.core.request import Hints, Request
-from cost_router.core.trip import Trip
 from cost_router.core.words import Label
-from tests.builders import NOW, World, failing, limited, record, rejected, reply, request, run, tenant
+from tests.builders import NOW, World, failing, limited, rejected, reply, request, run, tenant
 
 HOUR = dt.timedelta(hours=1)
 SIMPLE = Label.SIMPLE
@@ -23,11 +22,11 @@ SIMPLE = Label.SIMPLE
 
 def label(world: World, asked: Request | None = None, patience: Patience = INTERACTIVE) -> tuple[Labelled, Record]:
     """The label of a request, when all writes have ended."""
-    trip = Trip(asked or world.request(), record())
+    trip = world.trip(asked)
 
     async def find() -> Labelled:
         labeller = world.router.decider.labeller
-        question = labeller.question(trip.request)
+        question = labeller.question(trip)
         found = await labeller.look_up(trip) or await labeller.classify(question, trip, patience)
         for task in trip.pending:
             await task
@@ -182,9 +181,9 @@ def test_the_classifier_does_not_get_the_headers_of_the_caller() -> None:
 
 def test_the_classifier_call_is_entered_as_one() -> None:
     world = World()
-    trip = Trip(world.request(), record())
+    trip = world.trip()
     labeller = world.router.decider.labeller
-    run(labeller.classify(labeller.question(trip.request), trip, INTERACTIVE))
+    run(labeller.classify(labeller.question(trip), trip, INTERACTIVE))
     (entry,) = trip.trail.entries
     assert (entry.purpose, entry.model, entry.label, entry.baseline_usd) == (
         CLASSIFIER,
@@ -200,7 +199,7 @@ BASE = request("What is the capital of France?")
 
 
 def key(asked: Request = BASE, rubric: str = "v1", model: str = "claude-haiku-5-5") -> str:
-    return cache_key(asked, rubric, model)
+    return cache_key(asked.tenant, asked.ask, rubric, model)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_an_answer_from_a_workspace_whose_default_is_a_dearer_place_stays_within
 def test_the_classifiers_question_is_bounded_as_what_it_is_a_prompt_without_markers() -> None:
     world = World()
     marked = world.request(cache_control={"type": "ephemeral", "ttl": "1h"}, inference_geo="us")
-    question = world.router.decider.labeller.question(marked)
+    question = world.router.decider.labeller.question(world.trip(marked))
     assert question
     assert read_terms(question.body) == question.terms == Terms(inference_geo="us", cached_for=None)
 

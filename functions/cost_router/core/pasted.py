@@ -1,0 +1,86 @@
+"""What a person has pasted into an ask: code, diffs, stack traces, documents, files.
+
+Thresholds and patterns are judgement, not measurement. They err towards prose: data between fences (JSON, CSV, logs) is
+no code, and a line is code only when it looks like nothing else.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+READ: Final = 100_000  # characters; what a text is shows in them, and a text of megabytes costs no more than they do
+LONGEST_LINE: Final = 300  # characters; the rest of a line tells nothing new
+CODE_LINES: Final = 10  # that look like it; fewer are a question about a line or two, of which the excerpt shows enough
+CODE_SHARE: Final = 0.5  # of the characters: more of the ask is code than prose
+
+_FENCE: Final = re.compile(r"(?:```+|~~~+)\s*(\S*)(.*)")
+_DATA: Final = frozenset(
+    {"json", "jsonl", "csv", "tsv", "txt", "text", "log", "logs", "yaml", "yml", "xml", "md", "markdown"}
+)
+_CODE: Final = re.compile(
+    r"""(?x)
+    (?!["']) (?: .* \{ $ | .* (?: \w[(\[] | = | -> | :: | \+\+ | \w\.\w ) .* ; $   # blocks and statements, but not JSON's
+    | (?: async\s+)? def\s \w+ \( | class\s \w+ \s* [:({<] | @\w+ (?: $ | [(.])   # Python, Java, TypeScript
+    | from\s [\w.]+ \s import\s | import\s [\w.{*]+ (?: \s as\s \w+)? $ | \#include\b | \#!/ | package\s [\w.]+ $
+    | (?: if | elif | for | while | with | except | else | try | finally | case | default)\b [^.!?]* : $
+    | (?: export\s+)? (?: const | let | var)\s .* = | function\b .* \( | (?: pub\s+)? fn\s \w+ | func\s [\w(]
+    | (?: public | private | protected | static)\s .* [({=]
+    | (?: return | yield | raise | throw | await)\b .* [^.!?] $ | (?: return | break | continue | pass) ;? $
+    | // | /\* | \*/ | [\w.]+ \( .* \) ,? $                                      # comments, calls
+    | [\w.\[\]"'>-]+ (?: :\s [\w.\[\]]+)? \s (?: [-+*/|&:]?= | <-) \s \S            # assignments
+    | (?: SELECT | INSERT\sINTO | UPDATE | DELETE\sFROM | CREATE\s(?:TABLE|VIEW|INDEX) | LEFT\sJOIN | GROUP\sBY)\b
+    | at\s \S+ \( .* \) $ | at\s \S+:\d+:\d+ $ | File\s ".+", \s line\s \d+ | Traceback\s \( | Caused\sby:
+    | [\w.]+ (?: Error | Exception): \s )                                       # stack traces
+    """
+)
+_HUNK: Final = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
+_DIFF_HEAD: Final = re.compile(r"diff --git |index [0-9a-f]{6,}|--- \S|\+\+\+ \S")
+_TAG: Final = re.compile(r"<(?:document|file)(?=[\s>])")  # as Anthropic's advice on long context has it
+_NAME: Final = re.compile(r"[\w./\\-]*\w\.[A-Za-z]\w{0,7}")
+_NAME_LINE: Final = re.compile(r"\W*(?:file(?:name)?:?\s*)?\W*([\w./\\-]*\w\.[A-Za-z]\w{0,7})\W*", re.IGNORECASE)
+
+
+def is_mostly_code(text: str) -> bool:
+    """Whether an ask is code, a diff or a stack trace with some words around it."""
+    lines = list(_lines(text))
+    code = [len(line) for line, is_code in lines if is_code]
+    return len(code) >= CODE_LINES and sum(code) > CODE_SHARE * sum(len(line) for line, _ in lines)
+
+
+def documents_in(text: str) -> int:
+    """How many documents an ask has in its text: between `<document>` or `<file>` tags, or in fences with names."""
+    begin = text[:READ]
+    return max(len(_TAG.findall(begin)), len(_named_fences(begin)))
+
+
+def _lines(text: str) -> Iterator[tuple[str, bool]]:
+    """Lines of an ask that tell something, without indentation, and whether each is code."""
+    fence, hunk = None, False
+    for raw in text[:READ].splitlines():
+        line = raw[:LONGEST_LINE]
+        bare = line.strip()
+        if found := _FENCE.match(bare):
+            fence = None if fence is not None else found[1].lower()
+            continue
+        hunk = bool(_HUNK.match(line)) or (hunk and line[:1] in ("+", "-", " "))
+        if not any(map(str.isalnum, bare)):  # brackets, rules, blank lines
+            continue
+        if fence in _DATA:
+            yield bare, False
+        else:
+            yield bare, bool(fence) or hunk or bool(_DIFF_HEAD.match(line) or _CODE.match(bare))
+
+
+def _named_fences(text: str) -> set[str]:
+    """The names of files whose content stands between fences: in the fence's line, or in the line before it."""
+    names, before, inside = set(), "", False
+    for raw in text.splitlines():
+        bare = raw[:LONGEST_LINE].strip()
+        if found := _FENCE.match(bare):
+            inside = not inside
+            name = _NAME.search(f"{found[1]}{found[2]}") or _NAME_LINE.fullmatch(before)
+            if inside and name:
+                names.add(name[name.lastindex or 0])
+        elif bare:
+            before = bare
+    return names
