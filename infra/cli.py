@@ -10,16 +10,22 @@ import typer
 
 from infra.catalogue.findings import FAIL
 from infra.dead_letters_cli import dead_letters_app
+from infra.evaluate_cli import evaluate
 from infra.groups_cli import groups_app
 from infra.jobs_cli import results, submit
+from infra.judge_cli import judge_command
 from infra.keys_cli import keys_app
 from infra.operate.doctor import examine, print_checks
 from infra.operate.gather import Asked, gather
 from infra.operate.page import write_page
 from infra.operate.show import print_report
+from infra.operate.show_arms import print_arms
 from infra.operate.target import STACK_FILE, find_target
 from infra.operate.tenants import KeyProblem
+from infra.quality_cli import replay, train
 from infra.reconcile_cli import reconcile
+from infra.routing_cli import routing_app
+from infra.samples_cli import label, sample
 from infra.terminal import AsJson, SendFailed, Stack, console, says_what_is_wrong
 
 app = typer.Typer(
@@ -31,9 +37,16 @@ app = typer.Typer(
 app.add_typer(keys_app, name="keys")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(groups_app, name="groups")
+app.add_typer(routing_app, name="routing")
 app.command("submit")(submit)
 app.command("results")(results)
 app.command("reconcile")(reconcile)
+app.command("evaluate")(evaluate)
+app.command("sample")(sample)
+app.command("label")(label)
+app.command("judge")(judge_command)
+app.command("train")(train)
+app.command("replay")(replay)
 
 
 @app.command()
@@ -54,14 +67,18 @@ def demo() -> None:
 
 
 @app.command()
-def up() -> None:
+def up(
+    sample_percent: Annotated[
+        int, typer.Option(min=0, max=100, help="of the requests with model auto: kept with prompt and answer")
+    ] = 0,
+) -> None:
     """Start the local stack in the background and write .local/stack.json."""
     from infra.local import background  # noqa: PLC0415  jsii starts Node at import
     from infra.local.processes import LocalStackError  # noqa: PLC0415  the same
 
     try:
         with console.status("deploying the template into the emulator"):
-            file = background.up()
+            file = background.up(sample_percent)
     except LocalStackError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
@@ -138,6 +155,7 @@ def report(
         print(json.dumps(made.json()))
     else:
         print_report(console, made)
+        print_arms(console, made.arms)
         if html:
             console.print(f"page written to {html}", markup=False, soft_wrap=True)
 

@@ -4,16 +4,17 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
 
 from cost_router.core.guards import GUARDED
+from cost_router.core.request import OPTIONS
 from infra.operate import keys as key_store
 from infra.operate.show import usd
+from infra.operate.show_keys import budgets, cell, key_table
 from infra.operate.target import find_target
 from infra.operate.tenants import (
     NONE,
@@ -22,6 +23,7 @@ from infra.operate.tenants import (
     change_tenant,
     parse_allows,
     parse_budget,
+    parse_options,
     parse_rpm,
     parse_senders,
     parse_tags,
@@ -55,6 +57,7 @@ SHOWN: Final = {
 }
 Senders = Annotated[str | None, typer.Option(help="ids of the IAM principals that may drop its jobs: AROA...,AIDA...")]
 Allow = Annotated[str | None, typer.Option(help=f"what multiplies the bill, none by default: {', '.join(GUARDED)}")]
+Options = Annotated[str | None, typer.Option(help=f"what holds for all its requests: {', '.join(OPTIONS)}")]
 READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "floor": str,
     "ceiling": str,
@@ -65,6 +68,7 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "session_rpm": parse_rpm,
     "senders": parse_senders,
     "allows": parse_allows,
+    "options": parse_options,
 }
 
 
@@ -82,6 +86,7 @@ def keys_create(
     tags: Tags = None,
     senders: Senders = None,
     allow: Allow = None,
+    options: Options = None,
     reads_account: Reads = None,
     stack: Stack = None,
     as_json: AsJson = False,
@@ -90,7 +95,7 @@ def keys_create(
 
     Of a tenant that is there already the options given are changed, for all of its keys.
     """
-    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders, allow)
+    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders, allow, options)
     given = {name: READERS[name](word) for name, word in zip(READERS, words, strict=True) if word is not None}
     policy = Policy(**given, reads_account=reads_account)
     key = key_store.create(find_target(stack), tenant, policy, dt.datetime.now(dt.UTC))
@@ -112,7 +117,7 @@ def keys_list(*, stack: Stack = None, as_json: AsJson = False) -> None:
         print(json.dumps(found))
     else:
         columns = ("tenant", *KEY_COLUMNS, "budget", "floor", "ceiling", "tags")
-        console.print(_table(columns, [{**row, "budget": _budget(row)} for row in found]))
+        console.print(key_table(columns, [{**row, "budget": budgets(row)} for row in found]))
 
 
 @keys_app.command("show")
@@ -124,12 +129,12 @@ def keys_show(tenant: str, *, stack: Stack = None, as_json: AsJson = False) -> N
         print(json.dumps(found))
         return
     console.print(f"tenant {tenant}{', disabled' if found['disabled'] else ''}")
-    for name in ("floor", "ceiling", "tags", "session_rpm", "senders", "reads_account", "allows"):
-        console.print(f"  {name.replace('_', ' '):<15} {_cell(found[name])}")
+    for name in ("floor", "ceiling", "tags", "session_rpm", "senders", "reads_account", "allows", "options"):
+        console.print(f"  {name.replace('_', ' '):<15} {cell(found[name])}")
     for said, name in SHOWN.items():
         amount = found[name]
         console.print(f"  {said:<15} {'-' if amount is None else usd(Decimal(amount))}")
-    console.print(_table(KEY_COLUMNS, found["keys"]))
+    console.print(key_table(KEY_COLUMNS, found["keys"]))
 
 
 @keys_app.command("set")
@@ -146,13 +151,14 @@ def keys_set(
     tags: Tags = None,
     senders: Senders = None,
     allow: Allow = None,
+    options: Options = None,
     reads_account: Reads = None,
     disable: Annotated[bool | None, typer.Option("--disable/--enable", help="refuse all keys, or no longer")] = None,
     stack: Stack = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what a tenant may; only what is given changes, within 60 seconds; `none` takes a field away."""
-    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders, allow)
+    words = (floor, ceiling, tags, daily_budget, monthly_budget, session_budget, session_rpm, senders, allow, options)
     given = {name: word for name, word in zip(READERS, words, strict=True) if word is not None}
     changes: dict[str, Any] = {name: None if word == NONE else READERS[name](word) for name, word in given.items()}
     if reads_account is not None:
@@ -214,36 +220,3 @@ def _hours(text: str | None) -> dt.timedelta:
     if not fits:
         raise KeyProblem(f"grace {text!r}; accepted: hours from 0 to {MOST_HOURS}, such as 24 or 0.5")
     return dt.timedelta(seconds=int(seconds))
-
-
-def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table()
-    for name in columns:
-        table.add_column(name, overflow="fold")  # a cell is folded, never cut
-    for row in rows:
-        shown = {**row, "created_at": _minute(row["created_at"])}
-        if row["disabled_after"] and not row["disabled"]:
-            shown["disabled"] = f"after {_minute(row['disabled_after'])}"
-        table.add_row(*(_cell(shown[name]) for name in columns))
-    return table
-
-
-def _budget(row: Mapping[str, Any]) -> str | None:
-    """A tenant's budgets, short enough for a table."""
-    spans = {"daily_budget_usd": "a day", "monthly_budget_usd": "a month"}
-    return ", ".join(f"${row[name]} {span}" for name, span in spans.items() if row[name]) or None
-
-
-def _minute(instant: str) -> str:
-    """An ISO 8601 time, short enough for a table."""
-    return instant[:16].replace("T", " ")
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={text}" for name, text in value.items()) or "-"
-    if isinstance(value, list):
-        return ", ".join(value) or "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "-" if value is None else str(value)

@@ -13,7 +13,12 @@ from cost_router.core.errors import NotConfigured, StoreError
 from infra.operate.dead_letters import QueueProblem
 from infra.operate.groups import GroupProblem
 from infra.operate.job_file import BadJobs
+from infra.operate.judge import JudgeProblem
+from infra.operate.labelled import BadLabels
+from infra.operate.labelling import BadSample
 from infra.operate.report import BadReport
+from infra.operate.routing import RoutingProblem
+from infra.operate.samples import NoSamples
 from infra.operate.submit import SubmitStopped
 from infra.operate.target import NoTarget
 from infra.operate.tenants import KeyProblem
@@ -31,7 +36,8 @@ class SendFailed(RuntimeError):
 
 MENDABLE: Final = (
     *(NoTarget, KeyProblem, QueueProblem, BadReport, SendFailed),
-    *(BadJobs, SubmitStopped, GroupProblem),
+    *(BadJobs, BadLabels, SubmitStopped, GroupProblem, RoutingProblem),
+    *(NoSamples, BadSample, JudgeProblem),
     *(NotConfigured, StoreError, ClientError, BotoCoreError),
 )
 

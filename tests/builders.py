@@ -5,7 +5,7 @@ import dataclasses
 import datetime as dt
 import json
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -20,6 +20,7 @@ from cost_router.core.ask import read_ask
 from cost_router.core.budget import Limits, Reservation, Scope, Standing, refusal, too_fast
 from cost_router.core.catalogue import Catalogue, Lineup, Model
 from cost_router.core.errors import Failure, StoreError, UpstreamError
+from cost_router.core.feedback import Feedback
 from cost_router.core.jobs import JobRunner
 from cost_router.core.ledger import Entry, reversal, swept
 from cost_router.core.ports import Counted, Event, Reply, Row
@@ -29,12 +30,15 @@ from cost_router.core.record import Collected, Record
 from cost_router.core.request import Hints, Request, Tenant
 from cost_router.core.router import Router
 from cost_router.core.routing import Routing
+from cost_router.core.samples import Sample
+from cost_router.core.sessions import Session
 from cost_router.core.trip import Trip
 from cost_router.core.words import Label, Tier
-from cost_router.handlers import wiring, wiring_bulk
+from cost_router.handlers import wiring, wiring_bulk, wiring_https
 from cost_router.handlers.app import Parts, make_app
 from cost_router.handlers.auth import key_hash
 from cost_router.handlers.batch import QueueDoor
+from cost_router.handlers.feedback import FeedbackParts
 from cost_router.handlers.front import Front
 from cost_router.handlers.message_batches import BatchParts
 from cost_router.handlers.outside import Outside
@@ -131,6 +135,10 @@ class RecordingTelemetry:
     defects: list[Exception] = field(default_factory=list)
     stops: list[tuple[int | None, float]] = field(default_factory=list)
     notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    ratings: list[Feedback] = field(default_factory=list)
+
+    def rated(self, feedback: Feedback) -> None:
+        self.ratings.append(feedback)
 
     def done(self, record: Record) -> None:
         self.records.append(record)
@@ -164,26 +172,52 @@ class Sent:
     headers: Mapping[str, str]
     seconds: float
 
+    def asks_for(self, name: str) -> bool:
+        """Whether the answer is to be JSON with such a member."""
+        config = self.body.get("output_config") or {}
+        return name in ((config.get("format") or {}).get("schema") or {}).get("properties", {})
+
     @property
     def is_classifier(self) -> bool:
-        return "output_config" in self.body
+        return self.asks_for("label")
+
+    @property
+    def is_verifier(self) -> bool:
+        return self.asks_for("verdict")
 
     @property
     def model(self) -> str:
         return str(self.body["model"])
 
 
+@dataclass(frozen=True)
+class Late:
+    """What comes once something has happened."""
+
+    ready: Callable[[], bool]
+    then: object
+
+    async def come(self) -> object:
+        for _ in range(1_000):
+            if self.ready():
+                return self.then
+            await asyncio.sleep(0)
+        raise AssertionError("what was waited for did not happen")
+
+
 @dataclass
 class FakeClaude:
     """Classifier calls get `labels`, then `label`; other calls get `script`, then an answer of 100 + 10 tokens.
 
-    An exception in `labels` or `script` is raised; `NEVER` does not come. `takes`: seconds that a call takes.
+    Verifier calls get `verdicts`, then `passes`. An exception in any of them is raised; `NEVER` does not come. `takes`:
+    seconds that a call takes.
     """
 
     clock: FakeClock
     label: object = "simple"
     labels: deque[object] = field(default_factory=deque)
     script: deque[object] = field(default_factory=deque)
+    verdicts: deque[object] = field(default_factory=deque)
     takes: float = 0.0
     calls: list[Sent] = field(default_factory=list)
     counts: list[Sent] = field(default_factory=list)  # calls that count tokens, which cost nothing
@@ -210,10 +244,15 @@ class FakeClaude:
         self.clock.advance(min(self.takes, seconds))
         if self.takes >= seconds:
             raise UpstreamError(Failure.TIMEOUT, maybe_billed=True)
+        outcome: object
         if call.is_classifier:
             outcome = self.labels.popleft() if self.labels else self.label
+        elif call.is_verifier:
+            outcome = self.verdicts.popleft() if self.verdicts else "passes"
         else:
             outcome = self.script.popleft() if self.script else Usage(input_tokens=100, output_tokens=10)
+        if isinstance(outcome, Late):
+            outcome = await outcome.come()
         if outcome is NEVER:
             await asyncio.Event().wait()
         if isinstance(outcome, BaseException):
@@ -222,7 +261,8 @@ class FakeClaude:
             return outcome
         if isinstance(outcome, Usage):
             return reply(call.model, "the answer", outcome)
-        return reply(call.model, json.dumps({"label": outcome}), Usage(input_tokens=400, output_tokens=8))
+        member = "verdict" if call.is_verifier else "label"
+        return reply(call.model, json.dumps({member: outcome}), Usage(input_tokens=400, output_tokens=8))
 
     async def count(self, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> Counted:
         self.counts.append(Sent(body, headers, seconds))
@@ -243,7 +283,11 @@ class FakeClaude:
 
     @property
     def answer_calls(self) -> list[Sent]:
-        return [call for call in self.calls if not call.is_classifier]
+        return [call for call in self.calls if not call.is_classifier and not call.is_verifier]
+
+    @property
+    def verifier_calls(self) -> list[Sent]:
+        return [call for call in self.calls if call.is_verifier]
 
     @property
     def answer_models(self) -> list[str]:
@@ -293,17 +337,17 @@ def streamed_steps(usage: Usage | None = None) -> list[object]:
     """The events of a whole answer of 100 + 10 tokens, or of `usage`."""
     usage = usage or Usage(input_tokens=100, output_tokens=10)
     return [
-        event("message_start", dataclasses.replace(usage, output_tokens=1)),
+        event("message_start", dataclasses.replace(usage, output_tokens=1), message={"id": "msg_1", "content": []}),
         event("ping"),
-        event("content_block_start"),
-        event("content_block_delta", text="the answer"),
-        event("content_block_stop"),
-        event("message_delta", usage, final=True),
+        event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": "the answer"}),
+        event("content_block_stop", index=0),
+        event("message_delta", usage, final=True, delta={"stop_reason": "end_turn"}),
         event("message_stop"),
     ]
 
 
-def reply(model: str, text: str, usage: Usage) -> Reply:
+def reply(model: str, text: str, usage: Usage, **fields: Any) -> Reply:
     message = {
         "id": "msg_1",
         "type": "message",
@@ -312,6 +356,7 @@ def reply(model: str, text: str, usage: Usage) -> Reply:
         "content": [{"type": "text", "text": text}],
         "stop_reason": "end_turn",
         "usage": {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens},
+        **fields,
     }
     return Reply(json.dumps(message).encode(), message, usage, "req_upstream", {"request-id": "req_upstream"})
 
@@ -351,6 +396,57 @@ class MemoryLabels:
 
 
 @dataclass
+class MemorySessions:
+    """A session store in memory; `asked` counts what it is asked for, to read or to keep."""
+
+    down: bool = False
+    turns: int = 0  # of the event loop that each of them takes
+    asked: int = 0
+    items: dict[str, Session] = field(default_factory=dict)
+
+    async def get(self, key: str, now: dt.datetime) -> Session | None:
+        await self._ask()
+        session = self.items.get(key)
+        return session if session and session.is_warm(now) else None
+
+    async def put(self, key: str, session: Session) -> None:
+        await self._ask()
+        self.items[key] = session
+
+    async def _ask(self) -> None:
+        self.asked += 1
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
+        if self.down:
+            raise StoreError("dynamodb: ReadTimeoutError")
+
+
+@dataclass
+class MemoryPrefixes:
+    """A prefix store in memory; `asked` counts what it is asked for, to read or to keep."""
+
+    down: bool = False
+    turns: int = 0  # of the event loop that each of them takes
+    asked: int = 0
+    items: dict[str, Mapping[str, dt.datetime]] = field(default_factory=dict)
+
+    async def get(self, key: str, now: dt.datetime) -> Mapping[str, dt.datetime]:
+        await self._ask()
+        return {model: at for model, at in self.items.get(key, {}).items() if now < at + dt.timedelta(minutes=5)}
+
+    async def put(self, key: str, seen: Mapping[str, dt.datetime]) -> None:
+        await self._ask()
+        self.items[key] = dict(seen)
+
+    async def _ask(self) -> None:
+        self.asked += 1
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
+        if self.down:
+            raise StoreError("dynamodb: ReadTimeoutError")
+
+
+@dataclass
 class MemoryRequests:
     """A request log in memory."""
 
@@ -376,6 +472,34 @@ class MemoryRequests:
             raise StoreError("dynamodb.get_item: ReadTimeoutError")
         receipt, expires = self.items.get(id_, (None, now))
         return receipt if expires > now else None
+
+
+@dataclass
+class MemoryFeedback:
+    """Feedback in memory, by request."""
+
+    down: bool = False
+    items: dict[str, Feedback] = field(default_factory=dict)
+
+    async def put(self, feedback: Feedback) -> None:
+        await asyncio.sleep(0)
+        if self.down:
+            raise StoreError("dynamodb.put_item: ReadTimeoutError")
+        self.items[feedback.request_id] = feedback
+
+
+@dataclass
+class MemorySamples:
+    """Samples in memory."""
+
+    broken: Exception | None = None
+    items: list[Sample] = field(default_factory=list)
+
+    async def put(self, sample: Sample) -> None:
+        await asyncio.sleep(0)
+        if self.broken:
+            raise self.broken
+        self.items.append(sample)
 
 
 @dataclass
@@ -619,8 +743,12 @@ class World:
         self.chance = FixedChance()
         self.claude = FakeClaude(self.clock, label=label, script=deque(script))
         self.labels = MemoryLabels()
+        self.sessions = MemorySessions()
+        self.prefixes = MemoryPrefixes()
         self.ledger = MemoryLedger()
         self.requests = MemoryRequests()
+        self.feedback = MemoryFeedback()
+        self.samples = MemorySamples()
         self.tenants = FakeTenants({owner.name: owner for owner in owners}, {KEY: owners[0].name})
         self.telemetry = RecordingTelemetry()
         self.results = MemoryResults()
@@ -649,9 +777,11 @@ class World:
 
     @property
     def outside(self) -> Outside:
-        return Outside(
+        out = Outside(
             claude=self.claude,
             labels=self.labels,
+            sessions=self.sessions,
+            prefixes=self.prefixes,
             ledger=self.ledger,
             tenants=self.tenants,
             plans=self.plans,
@@ -660,6 +790,7 @@ class World:
             chance=self.chance,
             requests=self.requests,
         )
+        return dataclasses.replace(out, sampler=wiring_https.sampler(self.router_settings, out, self.samples))
 
     @property
     def router(self) -> Router:
@@ -676,7 +807,8 @@ class World:
 
     def app(self) -> Starlette:
         batches = BatchParts(self.batches, self.files, self.groups, self.outbox)
-        parts = Parts(reader=self.reader, requests=self.requests, batches=batches)
+        feedback = FeedbackParts(self.feedback, self.telemetry)
+        parts = Parts(reader=self.reader, requests=self.requests, batches=batches, feedback=feedback)
         return make_app(Front(self.router, self.outside, self.router_settings, self.heartbeat), parts)
 
     def door(self, concurrency: int = 5) -> QueueDoor:

@@ -44,6 +44,7 @@ class Env:
     ADMIN_SECRET_ARN: Final = "COST_ROUTER_ADMIN_SECRET_ARN"  # noqa: S105  its string is an Admin API key; empty = none
     BILL_WORKSPACE_ID: Final = "COST_ROUTER_BILL_WORKSPACE_ID"  # whose bill is compared; empty = the organisation's
     BILL_API_KEY_ID: Final = "COST_ROUTER_BILL_API_KEY_ID"  # the same, of one API key
+    SAMPLE_PERCENT: Final = "COST_ROUTER_SAMPLE_PERCENT"  # of requests with model `auto`, kept with prompt and answer
     ALERTS_TOPIC: Final = "COST_ROUTER_ALERTS_TOPIC"  # ARN of the topic that alarms ring on
     STAGE: Final = "COST_ROUTER_STAGE"  # environment name, a metric dimension
 
@@ -58,6 +59,9 @@ class Metric:
     REQUESTS: Final = "Requests"  # Count
     SPEND: Final = "SpendUSD"  # None (dollars), Sum feeds graphs
     SAVED: Final = "SavedUSD"  # baseline - all calls made for the request; may be negative
+    CACHE_SAVED: Final = (
+        "CacheSavedUSD"  # by the router's own cache markers; may be negative; emitted where there are any
+    )
     SPEND_TODAY: Final = "SpendTodayUSD"  # gauge: the account's UTC day so far; alarms read its Maximum
     SPEND_THIS_MONTH: Final = "SpendThisMonthUSD"  # gauge: the account's UTC month so far; alarms read its Maximum
     BUDGET_STEPS: Final = "BudgetSteps"  # Count of 50, 80 and 100 % steps reached by a tenant's or month's budget
@@ -66,14 +70,19 @@ class Metric:
     UNRESERVED: Final = "UnreservedCalls"  # Count of calls made while the budget store was down and the mode allowed it
     CLASSIFIER_LATENCY: Final = "ClassifierLatency"  # Milliseconds
     CLASSIFIER_FAILURES: Final = "ClassifierFailures"  # Count; the label was then `moderate` by default
+    CLASSIFIER_SKIPPED: Final = "ClassifierSkipped"  # Count of requests that did not wait: it had failed in a row
+    ESCALATIONS: Final = "CascadeEscalations"  # Count of first answers in whose place a higher tier's was given
     CACHE_HITS: Final = "LabelCacheHits"  # Count of labels found in a cache
     CACHE_MISSES: Final = "LabelCacheMisses"  # Count
+    SPECULATIONS_USED: Final = "SpeculationsUsed"  # Count of answers that had begun before the label was known
+    SPECULATIONS_ABANDONED: Final = "SpeculationsAbandoned"  # Count of calls begun so, paid for and not used
     FALLBACKS: Final = "Fallbacks"  # Count of answers served by another tier than the chosen one
     RATE_LIMITS: Final = "RateLimits"  # Count of 429 and 529 answers from Claude
     ERRORS: Final = "Errors"  # Count of requests and jobs answered by an error of 5xx
     LEDGER_FAILURES: Final = "LedgerFailures"  # Count of entries that could not be written (they are in the log)
     AMBIGUOUS: Final = "AmbiguousPayments"  # Count of calls booked at their upper bound, because no usage came back
     LATENCY: Final = "RequestLatency"  # Milliseconds, upstream included
+    QUALITY: Final = "RoutingQuality"  # gauge: 0 to 1, a score that was given by POST /v1/feedback
     JOBS_DONE: Final = "JobsDone"  # Count
     JOBS_FAILED: Final = "JobsFailed"  # Count
     JOBS_DEFERRED: Final = "JobsDeferred"  # Count of jobs put back on the queue
@@ -124,6 +133,7 @@ class Output:
     BATCH_FUNCTION: Final = "BatchFunction"
     COLLECTOR_FUNCTION: Final = "CollectorFunction"
     DASHBOARD: Final = "DashboardName"
+    SAMPLE_PERCENT: Final = "SamplePercent"
 
 
 class Handler:
@@ -150,6 +160,8 @@ BATCH_PREFIX: Final = "batches"  # of the results bucket: batches/REQUEST_ID.jso
 JOBS_PREFIX: Final = "jobs"  # of the results bucket: jobs/GROUP/NAME, params too large for a message
 GROUP_EVENT_SOURCE: Final = "claude-cost-router"  # on the account's default event bus
 GROUP_EVENT: Final = "Job Group Finished"  # detail-type
+SAMPLES_PREFIX: Final = "samples"  # of the results bucket: samples/DAY/REQUEST_ID.json, prompts and answers
+FEEDBACK_PARTITION: Final = "feedback"  # of the ledger table: feedback#DAY, by request id
 EXPORT_PREFIX: Final = "ledger"  # of the results bucket: ledger/day=YYYY-MM-DD/entries.jsonl.gz
 HEALTH_PATH: Final = "/health"
 SECRET_PLACEHOLDER: Final = "put-your-anthropic-key-here"  # noqa: S105  what the stack makes the secret with: no key

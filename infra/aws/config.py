@@ -30,6 +30,7 @@ RANGES: Final = {
     "job_seconds": (60, 900),  # booking and delivering take some; Lambda's longest
     "headroom_percent": (0, 90),
     "session_rpm": (0, 10_000),
+    "sample_percent": (0, 100),
     "throttle_rate": (1, 10_000),
     "throttle_burst": (1, 5_000),
 }
@@ -78,6 +79,8 @@ class Config:
     spend_anomaly: Decimal | None = Decimal(3)  # width of the band of expected spend, in standard deviations; or none
     alert_email: str = ""
     log_retention_days: int = 30
+    # Of the requests with model `auto`, kept with prompt and answer for 30 days in the results bucket; 0 = none are.
+    sample_percent: int = 0
     retain_data: bool = True  # keep ledger, tenants and results when the stack is removed
     domain_examples: str = ""  # path of a JSON file that adds examples to the classifier's rubric
     discounts: str = ""  # path of a JSON file of negotiated discounts: infra/catalogue/discounts.py

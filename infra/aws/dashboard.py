@@ -86,7 +86,8 @@ class Dashboard(Construct):
     def _rates(self, width: Decimal | None) -> list[cloudwatch.IWidget]:
         rate = self._metrics.ours(Metric.SPEND, "Sum", FIVE, "spend")
         by_model = self._metrics.by_model(Metric.SPEND, "Sum", FIVE)
-        hourly = self._named({Metric.SPEND: "spent", Metric.SAVED: "saved"}, "Sum", HOUR)
+        money = {Metric.SPEND: "spent", Metric.SAVED: "saved", Metric.CACHE_SAVED: "saved by cache markers"}
+        hourly = self._named(money, "Sum", HOUR)
         band = []
         if width is not None:
             band = [
@@ -128,6 +129,9 @@ class Dashboard(Construct):
             Metric.CACHE_HITS: "label from cache",
             Metric.CACHE_MISSES: "label asked for",
             Metric.CLASSIFIER_FAILURES: "classifier failed",
+            Metric.CLASSIFIER_SKIPPED: "classifier held back",
+            Metric.SPECULATIONS_USED: "speculation used",
+            Metric.SPECULATIONS_ABANDONED: "speculation abandoned",
         }
         jobs = {
             Metric.JOBS_DONE: "done",

@@ -184,6 +184,13 @@ def health_rings(m: Metrics, classifier_deadline_seconds: Decimal) -> Iterator[R
         periods=3,
         says="The slowest classifier calls near the deadline, after which requests go to the middle tier unlabelled.",
     )
+    skipped = (
+        "The classifier failed several times in a row and is not asked for a while: requests without a known label go "
+        "to the middle tier. The log lines are classifier_failed and classifier_held_back."
+    )
+    yield Ring(
+        id="ClassifierSkipped", metric=m.ours(Metric.CLASSIFIER_SKIPPED, "Sum", MINUTE), at_least=1, says=skipped
+    )
     errors = f"The API answered {SERVER_ERRORS} or more requests with 5xx within five minutes."
     yield Ring(id="RouterErrors", metric=m.server_errors(FIVE_MINUTES), at_least=SERVER_ERRORS, says=errors)
     failures = "Ledger entries could not be written; they are whole in the functions' logs: ledger_entry_not_written."

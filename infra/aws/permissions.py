@@ -13,6 +13,7 @@ from cost_router.contract import (
     DEFAULT_TENANT_KEY,
     EXPORT_PREFIX,
     JOBS_PREFIX,
+    SAMPLES_PREFIX,
     Table,
 )
 from infra.aws.nag import acknowledge
@@ -46,6 +47,11 @@ def log_requests(function: lambda_.Function, storage: Storage) -> None:
 def keep_answers(function: lambda_.Function, storage: Storage) -> None:
     """Keep answers that are too large to be sent, and sign URLs that give them: these allow what the signer may do."""
     _objects(function, storage, ANSWERS_PREFIX, "s3:GetObject", "s3:PutObject")
+
+
+def keep_samples(function: lambda_.Function, storage: Storage) -> None:
+    """Keep a share of the requests, prompts and answers, where the operator has asked for it; read none of them."""
+    _objects(function, storage, SAMPLES_PREFIX, "s3:PutObject")
 
 
 def keep_batches(function: lambda_.Function, storage: Storage, queueing: Queueing) -> None:

@@ -111,6 +111,7 @@ class CostRouterStack(Stack):
             Env.JOBS_TABLE: self.storage.jobs.table_name,
             Env.RESULTS_BUCKET: self.storage.results.bucket_name,
             Env.JOBS_QUEUE_URL: self.queueing.jobs.queue_url,
+            Env.SAMPLE_PERCENT: str(self.config.sample_percent),
         }
 
     def _batch_environment(self) -> dict[str, str]:
@@ -164,6 +165,8 @@ class CostRouterStack(Stack):
         permissions.log_requests(self.router.function, self.storage)
         if not self.config.streaming:  # the web adapter sends them, however large
             permissions.keep_answers(self.router.function, self.storage)
+        if self.config.sample_percent:
+            permissions.keep_samples(self.router.function, self.storage)
         permissions.keep_batches(self.router.function, self.storage, self.queueing)
         permissions.run_jobs(self.batch.function, self.storage, self.queueing)
         permissions.unpack_batches(self.batch.function, self.storage, self.queueing)
@@ -213,6 +216,7 @@ class CostRouterStack(Stack):
             Output.BATCH_FUNCTION: self.batch.function.function_name,
             Output.COLLECTOR_FUNCTION: self.collector.function.function_name,
             Output.DASHBOARD: self.dashboard.dashboard.dashboard_name,
+            Output.SAMPLE_PERCENT: str(self.config.sample_percent),
         }
         if self.access.secret_arn:
             outputs[Output.SECRET_ARN] = self.access.secret_arn

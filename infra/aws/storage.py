@@ -5,7 +5,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cost_router.contract import ACCEPTED_PREFIX, ANSWERS_PREFIX, BATCH_PREFIX, JOBS_PREFIX, Table
+from cost_router.contract import ACCEPTED_PREFIX, ANSWERS_PREFIX, BATCH_PREFIX, JOBS_PREFIX, SAMPLES_PREFIX, Table
 from infra.aws.nag import acknowledge
 
 
@@ -76,6 +76,7 @@ class Storage(Construct):
                 # A message waits for two weeks at the most, and what it points to no longer.
                 s3.LifecycleRule(prefix=f"{JOBS_PREFIX}/", expiration=Duration.days(15)),
                 s3.LifecycleRule(prefix=f"{ACCEPTED_PREFIX}/", expiration=Duration.days(15)),  # the same
+                s3.LifecycleRule(prefix=f"{SAMPLES_PREFIX}/", expiration=Duration.days(30)),
                 s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1)),
             ],
             removal_policy=policy,

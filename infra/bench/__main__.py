@@ -10,6 +10,7 @@ from rich.console import Console
 from infra.bench.bulk import bulk
 from infra.bench.chaos import chaos
 from infra.bench.measures import Measure, added_cpu, budget_race, bundle_size, import_ratio, store_trips
+from infra.bench.quality import quality
 from infra.bench.streaming import first_event, long_stream
 
 FILE: Final = Path(__file__).parents[2] / ".local" / "bench.json"
@@ -23,6 +24,7 @@ MEASURES: Final[tuple[Callable[[], list[Measure]], ...]] = (
     bundle_size,
     bulk,
     chaos,
+    quality,
 )
 
 

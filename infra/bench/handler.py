@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 import io
 import json
@@ -95,7 +96,7 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
     from cost_router.adapters.telemetry import PowertoolsTelemetry  # noqa: PLC0415  each process measures one thing
     from cost_router.core.request import Tenant  # noqa: PLC0415  each process measures one thing
     from cost_router.handlers import wiring, wiring_https  # noqa: PLC0415  each process measures one thing
-    from cost_router.handlers.app import Parts, make_app  # noqa: PLC0415  each process measures one thing
+    from cost_router.handlers.app import make_app  # noqa: PLC0415  each process measures one thing
     from cost_router.handlers.front import Front  # noqa: PLC0415  the same
     from cost_router.handlers.outside import Outside  # noqa: PLC0415  the same
     from cost_router.handlers.settings import RouterSettings, Settings  # noqa: PLC0415  each process measures one thing
@@ -117,11 +118,19 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
         telemetry=PowertoolsTelemetry.make("bench"),
         clock=SystemClock(),
         chance=SystemChance(),
+        **_caches(aws or Aws(), settings.labels_table),
         requests=log,
     )
-    batches = wiring_https.batches(https, aws or Aws())  # no measure reaches them
-    parts = Parts(reader=stores, requests=log, batches=batches)
+    parts = wiring_https.parts(settings, https, aws or Aws(), log)  # no measure reaches batches and feedback
+    parts = dataclasses.replace(parts, reader=stores)
     return make_app(Front(wiring.router(settings, out), out, https), parts)
+
+
+def _caches(aws: Any, table: str) -> dict[str, Any]:
+    """What is known of prompt caches; no measure marks its prompts, so it is never reached."""
+    from cost_router.adapters.sessions import DynamoPrefixes, DynamoSessions  # noqa: PLC0415  as above
+
+    return {"sessions": DynamoSessions(aws, table), "prefixes": DynamoPrefixes(aws, table)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,11 @@ UP_SECONDS: Final = 240.0
 DOWN_SECONDS: Final = 30.0
 
 
-def up() -> Path:
-    """Start the supervisor in the background and wait for the description; raises `LocalStackError`."""
+def up(sample_percent: int = 0) -> Path:
+    """Start the supervisor in the background and wait for the description; raises `LocalStackError`.
+
+    One that runs already stays as it is.
+    """
     if running():
         return DESCRIPTION
     FOLDER.mkdir(exist_ok=True)
@@ -34,7 +37,7 @@ def up() -> Path:
     log = FOLDER / "supervisor.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.background"],
+            [sys.executable, "-m", "infra.local.background", str(sample_percent)],
             cwd=ROOT,
             stdout=output,
             stderr=output,
@@ -71,7 +74,7 @@ def running() -> bool:
         return False
 
 
-def supervise() -> None:
+def supervise(sample_percent: int) -> None:
     """Keep a local stack until SIGTERM; its description is there exactly as long as it runs."""
     FOLDER.mkdir(exist_ok=True)
     with LOCK.open("a+", encoding="utf-8") as lock, ended_by_signals(), contextlib.suppress(KeyboardInterrupt):
@@ -80,7 +83,7 @@ def supervise() -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         try:
-            with running_stack(FOLDER) as stack:
+            with running_stack(FOLDER, sample_percent=sample_percent) as stack:
                 write_description(stack, DESCRIPTION)
                 while True:
                     signal.pause()
@@ -89,4 +92,4 @@ def supervise() -> None:
 
 
 if __name__ == "__main__":
-    supervise()
+    supervise(int(sys.argv[1]))

@@ -67,7 +67,9 @@ class LocalStack:
 
 
 @contextlib.contextmanager
-def running_stack(folder: Path, *, daily_budget_usd: Decimal | None = None) -> Iterator[LocalStack]:
+def running_stack(
+    folder: Path, *, daily_budget_usd: Decimal | None = None, sample_percent: int = 0
+) -> Iterator[LocalStack]:
     """A local stack in `folder` (logs, synthesised template), ended with the block whatever happens."""
     folder.mkdir(parents=True, exist_ok=True)
     children = Children(folder)
@@ -75,7 +77,7 @@ def running_stack(folder: Path, *, daily_budget_usd: Decimal | None = None) -> I
     try:
         upstream = find_upstream(children)
         emulator = start_emulator(children)
-        config = local_config(upstream, emulator, daily_budget_usd)
+        config = local_config(upstream, emulator, daily_budget_usd, sample_percent)
         outputs = deploy(emulator, config, folder / "cdk.out")
         secret = outputs[Output.SECRET_ARN]
         emulator.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=upstream.key)
@@ -108,7 +110,9 @@ def find_upstream(children: Children) -> Upstream:
     return Upstream(url, STAND_IN_KEY, url)
 
 
-def local_config(upstream: Upstream, emulator: Emulator, daily_budget_usd: Decimal | None) -> Config:
+def local_config(
+    upstream: Upstream, emulator: Emulator, daily_budget_usd: Decimal | None, sample_percent: int
+) -> Config:
     """The deploy-time settings of a local stack: buffered, source only, nothing kept."""
     return Config(
         env=STAGE,
@@ -118,6 +122,7 @@ def local_config(upstream: Upstream, emulator: Emulator, daily_budget_usd: Decim
         retain_data=False,
         upstream_url=upstream.url,
         daily_budget_usd=daily_budget_usd,
+        sample_percent=sample_percent,
         spend_anomaly=None,  # the emulator has no metric math
         log_retention_days=1,
         reconcile=upstream.simulated,  # with the real API an operator may want to give an admin key by hand
@@ -138,6 +143,7 @@ def describe(emulator: Emulator, upstream: Upstream, outputs: Mapping[str, str],
         "upstream_url": upstream.url or "https://api.anthropic.com",
         "meter_url": upstream.meter_url,
         "simulated": upstream.simulated,
+        "sample_percent": int(outputs[Output.SAMPLE_PERCENT]),
     }
 
 

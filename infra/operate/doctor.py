@@ -21,8 +21,9 @@ from cost_router.contract import HEALTH_PATH, SECRET_PLACEHOLDER, Output, Table
 from cost_router.core.ledger import ACCOUNT
 from cost_router.core.pricing import dollars
 from infra.catalogue.findings import FAIL, WARN, deployed_findings
-from infra.operate import deployment
+from infra.operate import deployment, routing
 from infra.operate.keys import list_keys
+from infra.operate.routing import RoutingProblem
 from infra.operate.target import Target
 
 OK: Final = "ok"
@@ -212,12 +213,25 @@ def _reservations(patient: Patient) -> Iterator[Check]:
         yield Check("reservations", OK, f"{len(held)} in flight, none past its time")
 
 
+def _routing(patient: Patient) -> Iterator[Check]:
+    found = routing.stored(patient.target)
+    try:
+        made = routing.check(patient.target, found.settings)
+    except RoutingProblem as error:
+        do = "see `cost-router routing show --json`, then `routing set`, or `routing clear`"
+        yield Check("routing", FAIL, f"the router cannot use its settings and goes on as before them: {error}", do)
+        return
+    told = dict(routing.in_words(made))
+    yield Check("routing", OK, f"candidate {told['candidate']}" if made.candidate else "settings can be used")
+
+
 CHECKS: Final[Mapping[str, Callable[[Patient], Iterator[Check]]]] = {
     "stack": _stack,
     "router": _router,
     "anthropic key": _anthropic_key,
     "gateway keys": _gateway_keys,
     "models": _models,
+    "routing": _routing,
     "queues": _queues,
     "alarms": _alarms,
     "alerts": _alerts,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infra.catalogue.discounts import BadDiscounts, read_discounts
 from infra.operate import deployment
+from infra.operate.feedback import read_feedback
 from infra.operate.report import BadReport, Report, days_asked, read_days, rows
 from infra.operate.target import Target
 from infra.operate.what_if import BASELINES, Discounts, against, baseline_notes, named_lineup, price_notes, with_lineup
@@ -50,6 +51,7 @@ def gather(target: Target, asked: Asked, now: dt.datetime) -> Report:
         baseline=asked.baseline,
         budget_usd=deployment.daily_budget(target),
         what_if=what_if,
+        feedback=read_feedback(target, days),
         notes=tuple(notes),
     )
 

@@ -15,6 +15,7 @@ from cost_router.core.spend import Figures
 from infra.operate.charts import Part, columns
 from infra.operate.report import BadReport, Report, rows, totals
 from infra.operate.show import percent, remarks, usd
+from infra.operate.show_arms import arms_html
 
 TEMPLATE: Final = Path(__file__).with_name("page.html")
 COLOURS: Final = 6  # classes c0 to c5 of the template; what comes after shares the last
@@ -132,6 +133,7 @@ def _tables(made: Report) -> str:
     if made.what_if:
         entries = made.what_if.entries
         found.append(_table(f"{made.by}, what if {made.what_if.lineup}", rows(entries, made.by), totals(entries)))
+    found.append(arms_html(made.arms))
     if len(made.days) > 1:
         days = {day.isoformat(): totals(entries) for day, entries in sorted(made.days.items(), reverse=True)}
         found.append(_table("day", days, made.total))

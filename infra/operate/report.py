@@ -19,6 +19,8 @@ from cost_router.core.ledger import AMBIGUOUS, REVERSAL, SWEPT
 from cost_router.core.ports import Row
 from cost_router.core.pricing import TOKENS, dollars
 from cost_router.core.spend import BY, Figures, check_by, summed
+from infra.operate.arms import Comparison, side_by_side
+from infra.operate.feedback import feedback_json
 from infra.operate.target import Target
 
 MOST_DAYS: Final = 366
@@ -122,6 +124,7 @@ class Report:
     baseline: str = "opus"
     budget_usd: Decimal | None = None  # of the account's day; None when there is none, or none is known
     what_if: WhatIf | None = None
+    feedback: Sequence[Row] = ()  # on requests of these days
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -133,6 +136,11 @@ class Report:
     def total(self) -> Figures:
         """The sum of all days."""
         return totals(self.entries)
+
+    @cached_property
+    def arms(self) -> Comparison | None:
+        """The arms side by side; None where there was no candidate."""
+        return side_by_side(self.entries, self.feedback)
 
     @property
     def compared(self) -> str:
@@ -165,7 +173,7 @@ class Report:
         return max(Decimal(0), self.budget_usd - self.today_usd)
 
     def json(self) -> dict[str, Any]:
-        """The shape of `GET /v1/spend` (DESIGN section 8), and more: days, baseline, forecast, budget, what-if."""
+        """The shape of `GET /v1/spend` (DESIGN section 8), with days, baseline, forecast, budget, what-if, feedback."""
         return {
             "day": max(self.days).isoformat(),
             "currency": "USD",
@@ -179,6 +187,8 @@ class Report:
             "daily_budget_usd": _maybe(self.budget_usd),
             "budget_left_usd": _maybe(self.left_usd),
             "what_if": self.what_if.json(self.total, self.by) if self.what_if else None,
+            "feedback": feedback_json(self.feedback, self.by),
+            "arms": self.arms.json() if self.arms else None,
             "deployment": self.deployment,
             "simulated": self.simulated,
             "notes": list(self.notes),

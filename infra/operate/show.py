@@ -9,6 +9,7 @@ from rich.text import Text
 
 from cost_router.core.ports import Row
 from cost_router.core.spend import Figures
+from infra.operate.feedback import rated, rated_by
 from infra.operate.report import Report, rows, totals
 
 
@@ -56,12 +57,14 @@ def print_report(console: Console, made: Report) -> None:
         table.add_section()
         table.add_row("total", *_cells(total, total), style="bold")
         console.print(table)
+    if made.feedback:
+        console.print(_feedback(made))
     for line in (*remarks(made), *made.notes):
         console.print(line, markup=False, soft_wrap=True)
 
 
 def remarks(made: Report) -> list[str]:
-    """What a report says in sentences: today, its forecast and budget, ambiguous payments, what-if, simulation."""
+    """What a report says in sentences: today, forecast, budget, ambiguous payments, feedback, what-if, simulation."""
     said = []
     if made.today_usd is not None:
         said.append(f"Today so far: {usd(made.today_usd)}.")
@@ -69,9 +72,15 @@ def remarks(made: Report) -> list[str]:
             said.append(f"Straight-line forecast for the whole of today: {usd(made.forecast_usd)}.")
     if made.budget_usd is not None and made.left_usd is not None:
         said.append(f"Left of today's budget of {usd(made.budget_usd)}: {usd(made.left_usd)}.")
+    if made.total.cache_saved_usd:
+        said.append(f"Saved by the router's cache markers, beside what is above: {usd(made.total.cache_saved_usd)}.")
     if made.ambiguous:
         amount = usd(totals(made.ambiguous).cost_usd)
         said.append(f"Ambiguous payments (no usage came back, upper bound booked): {len(made.ambiguous)}, {amount}.")
+    given = rated(made.feedback)
+    if given.mean is not None:
+        plural = "" if given.requests == 1 else "s"
+        said.append(f"Feedback on {given.requests} request{plural}: mean score {given.mean}.")
     if made.what_if:
         cost = totals(made.what_if.entries).cost_usd
         gap = cost - made.total.cost_usd
@@ -82,6 +91,16 @@ def remarks(made: Report) -> list[str]:
     if made.simulated:
         said.append("Claude's answers came from the stand-in: simulated; prices are real.")
     return said
+
+
+def _feedback(made: Report) -> Table:
+    table = Table(title=Text(f"Feedback by {made.by}"), title_justify="left")
+    table.add_column(Text(made.by))
+    for name in ("requests", "mean score"):
+        table.add_column(name, justify="right")
+    for key, found in rated_by(made.feedback, made.by).items():
+        table.add_row(Text(key), str(found.requests), str(found.mean))
+    return table
 
 
 def _table(title: str, key: str, compared: str, more: Sequence[str] = ()) -> Table:

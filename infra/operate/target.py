@@ -33,6 +33,7 @@ class Target:
     gateway_key: str | None = None
     upstream_url: str | None = None  # of the Claude API, where it is not the SDK's own
     meter_url: str | None = None  # of the stand-in, where it is Claude
+    sample_percent: int = 0  # of the requests with model `auto` that are kept with prompt and answer
 
     def client(self, service: str) -> Any:
         """A boto3 client in the deployment's account and region."""
@@ -68,6 +69,7 @@ def local_target(description: Mapping[str, Any]) -> Target:
         gateway_key=description["gateway_key"],
         upstream_url=description["upstream_url"],
         meter_url=description["meter_url"],
+        sample_percent=description.get("sample_percent", 0),
     )
 
 
@@ -91,6 +93,7 @@ def _deployed(stack: str) -> Target:
         results_bucket=outputs[Output.RESULTS_BUCKET],
         tables=tables_of(outputs),
         region=boto3.session.Session().region_name,
+        sample_percent=int(outputs.get(Output.SAMPLE_PERCENT, 0)),  # a stack of an earlier version keeps none
     )
 
 

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from cost_router.contract import Table
 from cost_router.core import guards
 from cost_router.core.pricing import dollars
+from cost_router.core.request import OPTIONS
 from cost_router.core.words import Tier
 from cost_router.handlers.hints import NAME
 from infra.operate.target import Target
@@ -23,7 +24,7 @@ BUDGET: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 PRINCIPAL: Final = re.compile(r"[A-Z0-9]{12,128}")
 BOUNDS: Final = ("floor", "ceiling")
 BUDGETS: Final = ("daily_budget_usd", "monthly_budget_usd", "session_budget_usd")
-POLICY: Final = (*BOUNDS, "tags", *BUDGETS, "session_rpm", "reads_account", "senders", "allows")
+POLICY: Final = (*BOUNDS, "tags", *BUDGETS, "session_rpm", "reads_account", "senders", "allows", "options")
 MOST_RPM: Final = 10_000
 Item = Mapping[str, Any]
 read_value, write_value = TypeDeserializer().deserialize, TypeSerializer().serialize
@@ -47,6 +48,7 @@ class Policy:
     reads_account: bool | None = None  # whether its keys may see what all tenants spend
     senders: list[str] | None = None  # unique ids of the IAM principals that may drop its jobs
     allows: list[str] | None = None  # words of `core/guards.py`: fields that multiply the bill; empty: none of them
+    options: list[str] | None = None  # words of `OPTIONS`: hints that hold for requests that say nothing else
 
 
 def put_tenant(target: Target, tenant: str, policy: Policy, now: dt.datetime) -> None:
@@ -95,7 +97,7 @@ def policy_json(item: Item) -> dict[str, Any]:
     found |= {name: dollars(item[name]) for name in BUDGETS if item.get(name) is not None}
     rpm = item.get("session_rpm")
     found |= {"session_rpm": None if rpm is None else int(rpm), "reads_account": bool(item.get("reads_account"))}
-    return found | {"allows": sorted(item.get("allows") or ())}
+    return found | {name: sorted(item.get(name) or ()) for name in ("allows", "options")}
 
 
 def parse_budget(text: str) -> Decimal:
@@ -141,6 +143,15 @@ def parse_allows(text: str) -> list[str]:
         return [] if text == NONE else sorted(guards.permissions(part.strip() for part in text.split(",")))
     except ValueError as error:
         raise KeyProblem(f"allow {text!r}: {error}, {NONE}") from None
+
+
+def parse_options(text: str) -> list[str]:
+    """`speculate,max_tokens`, or `none`; raises `KeyProblem`."""
+    found = [] if text == NONE else [part.strip() for part in text.split(",")]
+    for part in found:
+        if part not in OPTIONS:
+            raise KeyProblem(f"options {text!r}: {part!r}; accepted: {', '.join(OPTIONS)}, {NONE}")
+    return sorted(set(found))
 
 
 def read_items(target: Target) -> dict[str, dict[str, Any]]:

@@ -107,7 +107,7 @@ def with_lineup(entries: Iterable[Row], lineup: Lineup, baseline: str) -> tuple[
     priced = []
     for entry in found:
         model = serving(entry)
-        changed = {**entry, "model": model.id}
+        changed = {**entry, "model": model.id, "cache_saved_usd": Decimal(0)}  # it was at the other model's prices
         if AMBIGUOUS not in entry["flags"]:
             changed["cost_usd"] = _price(entry, model)
         if entry["baseline_usd"]:

@@ -78,6 +78,7 @@ def buffered(tmp_path_factory: pytest.TempPathFactory) -> Template:
         upstream_url="http://127.0.0.1:9",
         lineup="article",
         spend_anomaly=None,
+        sample_percent=5,
     )
     return _template(tmp_path_factory, config)
 

@@ -64,6 +64,8 @@ def test_the_deadlines_stay_below_the_gateways_timeout(
         ({"gateway_timeout_seconds": "901"}, r"gateway_timeout_seconds=901; accepted: 10 to 900"),
         ({"classifier_deadline_seconds": "900"}, r"classifier_deadline_seconds=900; accepted: above 0, below 895"),
         ({"log_retention_days": "8"}, r"log_retention_days=8; accepted: 1, 3, 5, 7"),
+        ({"sample_percent": "101"}, r"sample_percent=101; accepted: 0 to 100"),
+        ({"sample_percent": "0.5"}, r"sample_percent='0.5'; accepted: a whole number"),
         ({"job_functions": "1"}, r"job_functions=1; accepted: 2 to 1000"),
         ({"max_body_bytes": "7000000"}, r"max_body_bytes=7000000; accepted: 1000 to 6000000"),
         ({"label_ttl_days": "1.5"}, r"label_ttl_days='1.5'; accepted: a whole number"),

@@ -41,6 +41,7 @@ ROUTER = BOTH | {
     Env.JOBS_TABLE,
     Env.RESULTS_BUCKET,
     Env.JOBS_QUEUE_URL,
+    Env.SAMPLE_PERCENT,
 }
 BATCH = BOTH | {
     Env.JOBS_TABLE,
@@ -191,6 +192,21 @@ def test_where_answers_are_sent_whole_the_router_may_keep_the_large_ones_and_sig
     (statement,) = found
     assert statement["Action"] == ["s3:GetObject", "s3:PutObject"]
     assert "/answers/*" not in json.dumps(streaming.statements("Router"))
+
+
+def test_only_where_samples_are_kept_the_router_may_write_them_and_nobody_reads_them(
+    streaming: Template, buffered: Template, signed: Template
+) -> None:
+    writing = [one["Action"] for one in buffered.statements("Router") if "/samples/*" in json.dumps(one["Resource"])]
+    assert writing == ["s3:PutObject"]
+    assert "/samples/*" not in json.dumps([*buffered.statements("Batch"), *buffered.statements("Collector")])
+    for off in (streaming, signed):
+        assert off.environment("Router")[Env.SAMPLE_PERCENT] == "0"
+        for start in ("Router", "Batch", "Collector"):
+            assert "/samples/*" not in json.dumps(off.statements(start))
+    assert buffered.environment("Router")[Env.SAMPLE_PERCENT] == "5"
+    outputs = [template.body["Outputs"][contract.Output.SAMPLE_PERCENT]["Value"] for template in (streaming, buffered)]
+    assert outputs == ["0", "5"]
 
 
 def test_the_router_reaches_batches_over_https_and_their_groups_and_no_other_job(streaming: Template) -> None:

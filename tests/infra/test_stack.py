@@ -76,7 +76,7 @@ def test_the_bucket_is_closed_encrypted_and_forgets_results_but_not_the_ledger(s
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     rules = bucket["LifecycleConfiguration"]["Rules"]
     expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
-    assert expiring == {"results/": 30, "answers/": 30, "batches/": 90, "jobs/": 15, "accepted/": 15}
+    assert expiring == {"results/": 30, "answers/": 30, "batches/": 90, "jobs/": 15, "accepted/": 15, "samples/": 30}
     assert {rule["Status"] for rule in rules} == {"Enabled"}
 
 

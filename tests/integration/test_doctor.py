@@ -38,7 +38,17 @@ def test_a_working_stack_is_told_line_by_line(folder: Path) -> None:
     assert checks["daily budget"]["says"] == "$50"
     assert " (UTC) so far: " in checks["ledger"]["says"]
     assert set(levels) == {
-        *("stack", "router", "anthropic key", "gateway keys", "models", "jobs queue", "dead letters", "alarms"),
+        *(
+            "stack",
+            "router",
+            "anthropic key",
+            "gateway keys",
+            "models",
+            "routing",
+            "jobs queue",
+            "dead letters",
+            "alarms",
+        ),
         *("alerts", "daily budget", "ledger", "reservations"),
     }
 

@@ -61,7 +61,8 @@ def test_a_tenant_is_made_with_a_budget_shown_and_changed_field_by_field(folder:
 def test_every_limit_of_a_tenant_is_set_shown_and_taken_away(folder: Path, stack: LocalStack) -> None:
     limits = ("--monthly-budget", "300", "--session-budget", "0.75", "--session-rpm", "30", "--reads-account")
     more = ("--senders", "AROAEXAMPLE12,AIDAEXAMPLE34", "--allow", "web_search,cache_1h")
-    keys("create", "limited", *limits, *more, cwd=folder)
+    options = ("--options", "speculate, max_tokens")
+    keys("create", "limited", *limits, *more, *options, cwd=folder)
     stored = item(stack, "tenant#limited")
     assert (stored["monthly_budget_usd"], stored["session_budget_usd"]) == ({"N": "300"}, {"N": "0.75"})
     assert (stored["session_rpm"], stored["reads_account"]) == ({"N": "30"}, {"BOOL": True})
@@ -70,12 +71,14 @@ def test_every_limit_of_a_tenant_is_set_shown_and_taken_away(folder: Path, stack
     assert found == ["300", "0.75", 30, True]
     assert shown["senders"] == ["AIDAEXAMPLE34", "AROAEXAMPLE12"]
     assert shown["allows"] == ["cache_1h", "web_search"]
+    assert shown["options"] == ["max_tokens", "speculate"]
+    assert {row["tenant"]: row["options"] for row in keys("list", cwd=folder)}["limited"] == shown["options"]
     assert (shown["month_spent_usd"], shown["month_left_usd"]) == ("0", "300")
     printed = command("keys", "show", "limited", cwd=folder)
     assert "monthly budget  $300.000000" in printed
     assert "allows          cache_1h, web_search" in printed
     none = ("--monthly-budget", "none", "--session-budget", "none", "--session-rpm", "none", "--reads-own")
-    keys("set", "limited", *none, "--senders", "none", "--allow", "none", cwd=folder)
+    keys("set", "limited", *none, "--senders", "none", "--allow", "none", "--options", "none", cwd=folder)
     assert set(item(stack, "tenant#limited")) == {"pk", "label_key", "created_at"}
 
 
@@ -89,6 +92,10 @@ def test_every_limit_of_a_tenant_is_set_shown_and_taken_away(folder: Path, stack
         (("--allow", "fast"), "'fast' names no field that is guarded; accepted: speed, cache_1h, web_search, service"),
         (("--allow", "speed,"), "allow 'speed,': '' names no field that is guarded; accepted: speed, cache_1h"),
         (("--allow", "none,speed"), "'none' names no field that is guarded"),
+        (
+            ("--options", "cascade,fast"),
+            "options 'cascade,fast': 'fast'; accepted: speculate, cascade, max_tokens",
+        ),
     ],
 )
 def test_a_wrong_limit_is_one_line_and_nothing_is_written(

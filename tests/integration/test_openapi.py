@@ -56,5 +56,5 @@ def test_no_request_gets_a_5xx_or_an_answer_that_is_not_described(standin: Meter
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr
     assert world.telemetry.defects == []
-    assert "14 selected / 14 total" in done.stdout
+    assert "15 selected / 15 total" in done.stdout
     assert len(standin.calls("answer")) > 10, "answers were asked for, not only refusals"

@@ -11,8 +11,9 @@ from cost_router.adapters.jobs_table import LEASE, LINE, OPEN, STATE, text
 from cost_router.contract import Table
 from cost_router.core.batch_lane import Aside, Batch, Line, State
 from cost_router.core.budget import Period, Scope
+from cost_router.core.ledger import Shadow
 from cost_router.core.terms import Terms
-from cost_router.core.words import Label
+from cost_router.core.words import Label, Tier
 
 Item = Mapping[str, Any]  # as DynamoDB's own API has it
 
@@ -34,6 +35,7 @@ def written(line: Line) -> str:
             "asked": line.asked,
             "most_prompt_tokens": line.most_prompt_tokens,
             "max_tokens": line.max_tokens,
+            "effort": line.effort,
             "body_bytes": line.body_bytes,
             "classifier_cost_usd": str(line.classifier_cost_usd),
             "parked_at": line.parked_at.isoformat(),
@@ -41,6 +43,9 @@ def written(line: Line) -> str:
             "answer_by": _iso(line.answer_by),
             "terms": dataclasses.asdict(line.terms),
             "tries": line.tries,
+            "purpose": line.purpose,
+            "arm": line.arm,
+            "shadow": _shadow_written(line.shadow) if line.shadow else None,
             "aside": _aside_written(aside) if aside else None,
         }
     )
@@ -58,6 +63,7 @@ def line_in(item: Item) -> Line:
             "spent_usd": Decimal(row["spent_usd"]),
             "answer_by": _time(row["answer_by"]),
             "terms": Terms(**row["terms"]),
+            "shadow": _shadow_in(row["shadow"]) if row.get("shadow") else None,
             "aside": _aside_in(row["aside"]) if row["aside"] else None,
         }
     )
@@ -104,6 +110,15 @@ def batch_in(item: Item) -> Batch:
         canceled_at=_time(text(item, "canceled_at")),
         groups=tuple(filter(None, text(item, "groups").split(","))),
     )
+
+
+def _shadow_written(shadow: Shadow) -> dict[str, Any]:
+    """Its cost comes with the answer's."""
+    return {"label": shadow.label, "tier": shadow.tier.word, "model": shadow.model}
+
+
+def _shadow_in(row: Mapping[str, Any]) -> Shadow:
+    return Shadow(Label(row["label"]) if row["label"] else None, Tier.parse(row["tier"]), row["model"])
 
 
 def _aside_written(aside: Aside) -> dict[str, Any]:

@@ -7,6 +7,7 @@
 | `reservations` | reservation id | money put aside, until it is settled or swept |
 | `pace#MINUTE` | `session#TENANT/ID` | how many requests a session has made; expires |
 | `alerts#DAY`, `alerts#MONTH` | scope and step | an alert that has been sent |
+| `feedback#DAY` | request id | what was said of an answer, by its request's day (`adapters/feedback.py`) |
 """
 
 import datetime as dt
@@ -19,7 +20,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from cost_router.contract import Table
 from cost_router.core.budget import Pace, Period, Reservation, Scope
-from cost_router.core.ledger import ANSWER, CLASSIFIER, Entry, usage_in
+from cost_router.core.ledger import ANSWER, CLASSIFIER, Entry, Shadow, usage_in
 from cost_router.core.pricing import TOKENS, Usage, dollars
 from cost_router.core.terms import GLOBAL, STANDARD
 from cost_router.core.words import Label, Tier
@@ -98,9 +99,11 @@ def row(entry: Entry) -> dict[str, Any]:
         **terms_row(entry.usage),
         "cost_usd": entry.cost_usd,
         "baseline_usd": entry.baseline_usd,
+        "cache_saved_usd": entry.cache_saved_usd or None,
         "reservation": entry.reservation,
         "job": entry.job,
         "arm": entry.arm,
+        **shadow_row(entry.shadow),
         "flags": list(entry.flags),
     }
 
@@ -113,6 +116,18 @@ def terms_row(usage: Usage) -> dict[str, Any]:
         "inference_geo": usage.inference_geo if usage.inference_geo != GLOBAL else None,
     }
     return {name: value for name, value in told.items() if value}
+
+
+def shadow_row(shadow: Shadow | None) -> dict[str, Any]:
+    """What a candidate would have done with a request; nothing where none looked at it."""
+    if shadow is None:
+        return {}
+    return {
+        "shadow_label": shadow.label.value if shadow.label else None,
+        "shadow_tier": shadow.tier.word,
+        "shadow_model": shadow.model,
+        "shadow_cost_usd": shadow.cost_usd,
+    }
 
 
 def entry_item(entry: Entry) -> Item:
@@ -143,7 +158,17 @@ def entry_in(attributes: Mapping[str, Any]) -> Entry:
         reservation=attributes.get("reservation"),
         job=attributes.get("job"),
         arm=attributes.get("arm"),
+        cache_saved_usd=attributes.get("cache_saved_usd", Decimal(0)),
+        shadow=_shadow_in(attributes),
     )
+
+
+def _shadow_in(attributes: Mapping[str, Any]) -> Shadow | None:
+    """What `shadow_row` gave."""
+    if not attributes.get("shadow_model"):
+        return None
+    label, tier = attributes.get("shadow_label"), Tier.parse(attributes["shadow_tier"])
+    return Shadow(Label(label) if label else None, tier, attributes["shadow_model"], attributes.get("shadow_cost_usd"))
 
 
 def reservation_item(reservation: Reservation) -> Item:

@@ -1,12 +1,14 @@
 """How requests are decided: the operator's settings in the `tenants` table, and what they name.
 
 Items: `routing` -> settings, JSON (`core/routing.py`); `preclassifier#ID` -> model, gzipped JSON of a local model.
-What was read is kept for a minute, so a change takes effect within that time.
+What was read is kept for a minute, so a change takes effect within that time. What cannot be read, or is not well
+formed, is noted and changes nothing.
 """
 
 import dataclasses
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,7 +19,7 @@ from cost_router.adapters.aws import Aws
 from cost_router.contract import Table
 from cost_router.core.arms import CANDIDATE, Arm, LocalModel, Plan
 from cost_router.core.catalogue import Lineup
-from cost_router.core.errors import StoreError
+from cost_router.core.errors import RouterError, StoreError
 from cost_router.core.ports import Clock, Telemetry
 from cost_router.core.routing import DEFAULT_MODEL, NONE, Routing
 from cost_router.core.rubric import Rubric
@@ -25,6 +27,11 @@ from cost_router.core.rubric import Rubric
 CACHE_SECONDS: Final = 60.0
 ROUTING: Final = "routing"
 PRECLASSIFIER: Final = "preclassifier#"
+# Of settings and models that a hand has written, not a command. `OSError`: no gzip file; `RecursionError`: deep JSON.
+UNREADABLE: Final = (
+    *(ArithmeticError, AttributeError, EOFError, KeyError, OSError, RecursionError, TypeError, ValueError, zlib.error),
+    *(RouterError, StoreError),
+)
 _read: Final = TypeDeserializer().deserialize
 
 
@@ -39,7 +46,11 @@ class Makers:
 
 @dataclass(slots=True)
 class DynamoPlans:
-    """`Plans` in DynamoDB. A plan that cannot be read, or is not well formed, leaves the one before in force."""
+    """`Plans` in DynamoDB. A plan that cannot be read, or is not well formed, leaves the one before in force.
+
+    Before any was read that is the control. Whoever comes while one is read anew is decided by the one before; only at
+    the start, when there is none, all wait.
+    """
 
     aws: Aws
     table: str
@@ -58,8 +69,9 @@ class DynamoPlans:
             self._until = self.clock.monotonic() + CACHE_SECONDS
             try:
                 await self._refresh()
-            except (StoreError, ValueError, TypeError, KeyError, AttributeError) as error:
-                self.telemetry.note("routing_settings_failed", error=str(error))
+            except UNREADABLE as error:
+                self.telemetry.note("routing_settings_failed", error=f"{type(error).__name__}: {error}")
+                self._plan = self._plan or Plan(self.control)
         return self._plan or Plan(self.control)
 
     async def _refresh(self) -> None:
@@ -80,7 +92,7 @@ class DynamoPlans:
         candidate = Arm(
             name=CANDIDATE,
             lineup=self.makers.lineup(asked.lineup) if asked.lineup else control.lineup,
-            rubric=self.makers.rubric(asked.rubric) if asked.rubric else control.rubric,
+            rubric=self.makers.rubric(asked.rubric) if asked.rubric is not None else control.rubric,
             preclassifier=local,
         )
         return Plan(control, candidate, routing)

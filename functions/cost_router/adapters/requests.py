@@ -8,6 +8,7 @@ import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from cost_router.adapters.aws import Aws
@@ -81,8 +82,10 @@ def _row(receipt: Receipt) -> dict[str, Any]:
         "cost_usd": receipt.bill.cost_usd,
         "classifier_cost_usd": receipt.bill.classifier_cost_usd,
         "baseline_usd": receipt.bill.baseline_usd,
+        "cache_saved_usd": receipt.bill.cache_saved_usd or None,
         "ambiguous": receipt.ambiguous,
         "latency_ms": receipt.latency_ms,
+        "arm": receipt.arm,
     }
     return {name: value for name, value in told.items() if value is not None}
 
@@ -103,7 +106,13 @@ def _receipt(row: Mapping[str, Any]) -> Receipt:
         adapted=tuple(row["adapted"]),
         upstream_request_id=row.get("upstream_request_id"),
         usage=usage_in(row),
-        bill=Bill(row["cost_usd"], row["classifier_cost_usd"], row["baseline_usd"]),
+        bill=Bill(
+            row["cost_usd"],
+            row["classifier_cost_usd"],
+            row["baseline_usd"],
+            row.get("cache_saved_usd", Decimal(0)),
+        ),
         ambiguous=int(row["ambiguous"]),
         latency_ms=int(row["latency_ms"]),
+        arm=row.get("arm"),
     )

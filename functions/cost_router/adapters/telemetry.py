@@ -13,14 +13,17 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from cost_router.adapters.ledger_items import row, terms_row
+from cost_router.adapters.ledger_items import row, shadow_row, terms_row
 from cost_router.contract import MODEL_DIMENSION, NAMESPACE, SERVICE_PREFIX, Metric
+from cost_router.core.feedback import Feedback
 from cost_router.core.ledger import Entry
 from cost_router.core.pricing import BATCH, dollars
-from cost_router.core.record import Collected, Record
+from cost_router.core.record import SPECULATION_ABANDONED, SPECULATION_USED, Collected, Record
 
 SERVER_ERROR = 500
-LOOKS = frozenset({"batches", "count_tokens", "models", "receipt", "spend"})  # kinds of what is told for nothing
+LOOKS = frozenset(
+    {"batches", "count_tokens", "feedback", "models", "receipt", "spend"}
+)  # kinds of what is told for nothing
 UNFINISHED = frozenset({"deferred", "parked", "held", "already_done", "set_aside", "unpacked"})
 
 
@@ -78,6 +81,13 @@ class PowertoolsTelemetry:
         metrics.add_metric(Metric.LEDGER_DRIFT, MetricUnit.NoUnit, drift)  # type: ignore[arg-type]  # Powertools takes any number
         metrics.flush_metrics()
 
+    def rated(self, feedback: Feedback) -> None:
+        """Somebody has said how good an answer was; the comment stays where it is kept."""
+        self.logger.info("routing_quality", extra=_rating(feedback))
+        metrics, score = self._metrics(), feedback.score
+        metrics.add_metric(Metric.QUALITY, MetricUnit.NoUnit, score)  # type: ignore[arg-type]  # Powertools takes any number
+        metrics.flush_metrics()
+
     def unbooked(self, entries: Sequence[Entry], error: Exception) -> None:
         """Entries could not be written to the ledger: they go to the log, whole, and are counted."""
         for entry in entries:
@@ -127,6 +137,8 @@ def _fields(record: Record) -> dict[str, Any]:
         "complexity_label": record.label,
         "cause": record.cause,
         "arm": record.arm,
+        **_shadow(record),
+        "speculation": record.speculation,
         "adapted": list(record.adapted),
         "label_cache": record.cache,
         "input_tokens": record.usage.input_tokens,
@@ -138,11 +150,38 @@ def _fields(record: Record) -> dict[str, Any]:
         "cost_usd": dollars(record.bill.cost_usd),
         "classifier_cost_usd": dollars(record.bill.classifier_cost_usd),
         "baseline_usd": dollars(record.bill.baseline_usd),
+        "cache_saved_usd": dollars(record.bill.cache_saved_usd),
         "latency_ms": round(record.latency_ms, 1),
         "classifier_ms": None if record.classifier_ms is None else round(record.classifier_ms, 1),
         "status": record.status,
+        "cascade": record.cascade,
+        "escalated": record.escalated or None,
         "outcome": record.outcome,
         "error": record.error,
+    }
+
+
+def _shadow(record: Record) -> dict[str, Any]:
+    """What a candidate that only looked on would have done."""
+    told = shadow_row(record.shadow)
+    cost = told.get("shadow_cost_usd")
+    return told if cost is None else told | {"shadow_cost_usd": dollars(cost)}
+
+
+def _rating(feedback: Feedback) -> dict[str, Any]:
+    """The log line of a feedback, with the names that the request's own line has."""
+    return {
+        "request_id": feedback.request_id,
+        "tenant": feedback.tenant,
+        "tags": dict(feedback.tags),
+        "model_used": feedback.model,
+        "tier": feedback.tier.word if feedback.tier else None,
+        "complexity_label": feedback.label,
+        "cause": feedback.cause,
+        "arm": feedback.arm,
+        "cost_usd": dollars(feedback.cost_usd),
+        "baseline_usd": dollars(feedback.baseline_usd),
+        "score": f"{feedback.score:f}",
     }
 
 
@@ -158,6 +197,8 @@ def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:
         (Metric.SPEND, MetricUnit.NoUnit, record.bill.cost_usd),
         (Metric.SAVED, MetricUnit.NoUnit, record.bill.saved_usd),
     ]
+    if record.bill.cache_saved_usd:
+        found.append((Metric.CACHE_SAVED, MetricUnit.NoUnit, record.bill.cache_saved_usd))
     if _counts(record):
         if record.lane != BATCH:  # a batch may take a day: that is no latency
             found.append((Metric.LATENCY, MetricUnit.Milliseconds, record.latency_ms))
@@ -170,7 +211,11 @@ def _measures(record: Record) -> list[tuple[str, MetricUnit, Any]]:
         Metric.CACHE_HITS: record.cache == "hit",
         Metric.CACHE_MISSES: record.cache == "miss",
         Metric.CLASSIFIER_FAILURES: record.classifier_failed,
+        Metric.CLASSIFIER_SKIPPED: record.classifier_skipped,
+        Metric.SPECULATIONS_USED: record.speculation == SPECULATION_USED,
+        Metric.SPECULATIONS_ABANDONED: record.speculation == SPECULATION_ABANDONED,
         Metric.FALLBACKS: record.fallback,
+        Metric.ESCALATIONS: record.escalated,
         Metric.RATE_LIMITS: record.rate_limits,
         Metric.AMBIGUOUS: record.ambiguous,
         Metric.UNRESERVED: record.unreserved,

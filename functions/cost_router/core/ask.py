@@ -24,6 +24,7 @@ DOCUMENT_TOKENS: Final = 3_000
 IMAGE_TOKENS_AT_MOST: Final = 5_000  # 4,784 on models that see high resolution; a small file can be a large picture
 PROMPT_TOKENS_ADDED: Final = 2_000  # room for what the API itself adds for tools and structured output
 SERVER_TOOL_USE: Final = "server_tool_use"
+LONGEST_CHAIN: Final = 200  # follow-ups after one ask; a body of megabytes may hold nothing else
 FETCHED: Final = ("mcp_servers", "thread")  # fields that make the API add text of its own finding
 
 
@@ -184,8 +185,12 @@ class _Thread:
     def earlier(self, place: int) -> Asked | None:
         """The ask that the one at `place` goes on with: the last that says more than that, if it has been answered."""
         found = place
-        while found >= 0 and self._goes_on(self.turns[found]):
+        for _ in range(LONGEST_CHAIN + 1):
+            if found < 0 or not self._goes_on(self.turns[found]):
+                break
             found = self.last_human(found)
+        else:
+            return None
         answered = any(turn.get("role") == "assistant" for turn in self.turns[found + 1 : place])
         return self.asked(found, self.said(found)) if found >= 0 and answered else None
 

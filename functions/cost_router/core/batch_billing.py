@@ -14,8 +14,8 @@ from cost_router.core import ledger, pricing
 from cost_router.core.batch_lane import Aside, Line
 from cost_router.core.budget import Reservation, Scope
 from cost_router.core.catalogue import Catalogue, Model
-from cost_router.core.errors import NoPrice
-from cost_router.core.ledger import Entry
+from cost_router.core.errors import NoPrice, UnknownModel
+from cost_router.core.ledger import Entry, Shadow
 from cost_router.core.pricing import BATCH, Usage
 from cost_router.core.terms import GLOBAL
 
@@ -54,8 +54,12 @@ class LineBilling:
             cost = pricing.cost(self._model(line), usage, on=on, processing=BATCH)
         except NoPrice:
             return self.ambiguous(line, message_id)
-        baseline = pricing.cost_elsewhere(self.baseline, usage, on=on)
-        return self._entry(line, cost, usage=usage, baseline_usd=baseline, upstream_request_id=message_id)
+        judge = line.purpose == ledger.JUDGE  # without the router nobody would have asked for it
+        baseline = Decimal(0) if judge else pricing.cost_elsewhere(self.baseline, usage, on=on)
+        shadow = self._shadow(line, usage, on)
+        return self._entry(
+            line, cost, usage=usage, baseline_usd=baseline, upstream_request_id=message_id, shadow=shadow
+        )
 
     def ambiguous(self, line: Line, message_id: str | None) -> Entry:
         """The entry of a line that may have been paid for, nobody tells how much: all that was put aside."""
@@ -65,6 +69,17 @@ class LineBilling:
     def tier_of(self, line: Line) -> str:
         """The word for the tier that serves the line."""
         return self._model(line).tier.word
+
+    def _shadow(self, line: Line, usage: Usage, on: dt.date) -> Shadow | None:
+        """What a candidate would have done, with what the answer would have cost there, where that has a price."""
+        if line.shadow is None:
+            return None
+        try:
+            model = self.catalogue.model(line.shadow.model)
+            cost = pricing.cost_elsewhere(model, usage, on=on, processing=BATCH)
+        except (NoPrice, UnknownModel):
+            return line.shadow
+        return dataclasses.replace(line.shadow, cost_usd=cost)
 
     def _model(self, line: Line) -> Model:
         return self.catalogue.model(line.model)
@@ -82,7 +97,7 @@ class LineBilling:
             cause=line.cause,
             tier=model.tier,
             model=model.id,
-            purpose=ledger.ANSWER,
+            purpose=line.purpose,
             usage=Usage(),
             cost_usd=cost_usd,
             baseline_usd=Decimal(0),
@@ -90,6 +105,8 @@ class LineBilling:
             asked=line.asked,
             reservation=line.entry_id,
             job=line.job,
+            arm=line.arm,
+            shadow=line.shadow,
         )
         return dataclasses.replace(entry, **known)
 

@@ -19,6 +19,7 @@ from decimal import Decimal
 from typing import Final
 
 from cost_router.core.budget import Scope
+from cost_router.core.ledger import ANSWER, Shadow
 from cost_router.core.terms import Terms
 from cost_router.core.words import Label
 
@@ -71,14 +72,18 @@ class Line:
     model: str  # id
     asked: str
     most_prompt_tokens: int
-    max_tokens: int
+    max_tokens: int  # its own, or the ceiling of its label
     body_bytes: int
     classifier_cost_usd: Decimal  # booked when it was labelled
     parked_at: dt.datetime
     spent_usd: Decimal = Decimal(0)  # booked for the job before it was labelled
     answer_by: dt.datetime | None = None
     terms: Terms = Terms()  # noqa: RUF009  frozen
+    effort: str | None = None  # that its label sets
     tries: int = 0  # how often Claude could not serve it
+    purpose: str = ANSWER  # what its answer is for: `answer` or `judge`
+    arm: str | None = None  # which way to decide was taken, while there was a candidate
+    shadow: Shadow | None = None  # what a candidate that only looks on would have done
     aside: Aside | None = None  # from the moment that it is in a batch
 
     @property

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cost_router.core.adapting import adapt
 from cost_router.core.batch_billing import LineBilling
 from cost_router.core.batch_choosing import Chooser
 from cost_router.core.batch_lane import (
@@ -26,6 +25,7 @@ from cost_router.core.batch_settling import Settler
 from cost_router.core.errors import NotConfigured, StoreError, UpstreamError
 from cost_router.core.groups import Group
 from cost_router.core.ports import Chance, Clock, Policies, Telemetry
+from cost_router.core.shaping import Shape
 from cost_router.core.together import for_each
 from cost_router.core.wire import encode
 
@@ -121,11 +121,12 @@ class Packer:
         await self.store.release(batch, self.clock.now())
 
     async def _params(self, line: Line) -> bytes | None:
-        """What Claude is asked for a line: its params, as its model takes them."""
+        """What Claude is asked for a line: its params, as its label and its model want them."""
         message = await self.store.message(line)
         if message is None:
             return None
-        return encode(adapt(json.loads(message)["params"], self.billing.catalogue.model(line.model)).body)
+        params, model = json.loads(message)["params"], self.billing.catalogue.model(line.model)
+        return encode(Shape(line.effort, min(line.max_tokens, params["max_tokens"])).fitted(params, model).body)
 
     async def _join(self, batch: Batch, lines: Sequence[Line]) -> list[Line]:
         """Move lines into a batch; those that another round has moved elsewhere are left out."""

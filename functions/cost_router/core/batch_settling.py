@@ -187,6 +187,8 @@ class Settler:
             cause=line.cause,
             tier=entry.tier if entry else None,
             model=line.model,
+            arm=line.arm,
+            shadow=entry.shadow if entry else line.shadow,
             usage=entry.usage if entry else Usage(),
             bill=Bill(entry.cost_usd, baseline_usd=entry.baseline_usd) if entry else Bill(),
             ambiguous=int(bool(entry and entry.flags)),

@@ -11,12 +11,11 @@ from typing import Final, TypeVar
 
 from cost_router.core import ledger, pricing
 from cost_router.core.backoff import wait_before
-from cost_router.core.budget import Reservation
 from cost_router.core.errors import CapExceeded, DeadlinePassed, Failure, NoPrice, NotCovered, StoreError, UpstreamError
 from cost_router.core.ports import Chance, Claude, Clock, Ledger, Reply, Telemetry
 from cost_router.core.pricing import dollars
 from cost_router.core.streams import Live
-from cost_router.core.trip import Call, Trip, entry_of
+from cost_router.core.trip import Call, Trip, entry_of, reservation_of
 from cost_router.core.turns import Turns
 
 T = TypeVar("T")
@@ -147,9 +146,14 @@ class Caller:
             raise DeadlinePassed(TOO_LATE)
         at = self.clock.now()
         bound = call.bound(at.date())
-        await self.put_aside(bound, call, trip, at)
-        if call.purpose == ledger.ANSWER:
-            await trip.begin()
+        trip.under_way.append((at.date(), bound))
+        try:
+            await self.put_aside(Decimal(0), call, trip, at)
+            if call.purpose == trip.request.purpose:
+                await trip.begin()
+        except BaseException:
+            trip.under_way.remove((at.date(), bound))
+            raise
         return at, bound
 
     @contextlib.contextmanager
@@ -157,43 +161,46 @@ class Caller:
         """Enter a call at its bound when it may have been paid for without telling its usage."""
         try:
             yield
-        except UpstreamError as error:
-            trip.record.rate_limits += error.is_limit
-            if self.turns:
-                self.turns.failed(call, error)
-            if error.maybe_billed:
-                self._enter_bound(call, trip, at, bound, request_id=error.request_id)
-            raise
-        except asyncio.CancelledError:  # whoever waited has gone; Claude may have been working all the same
-            self._enter_bound(call, trip, at, bound, ledger.ABANDONED)
+        except BaseException as error:
+            trip.under_way.remove((at.date(), bound))
+            if isinstance(error, UpstreamError):
+                trip.record.rate_limits += error.is_limit
+                if self.turns:
+                    self.turns.failed(call, error)
+                if error.maybe_billed:
+                    self._enter_bound(call, trip, at, bound, request_id=error.request_id)
+            elif isinstance(error, asyncio.CancelledError):  # whoever waited has gone; Claude may have been working
+                self._enter_bound(call, trip, at, bound, ledger.ABANDONED)
             raise
 
     def _enter(self, call: Call, trip: Trip, at: dt.datetime, reply: Reply, bound: Decimal) -> None:
         """Enter what the reply cost. One at a speed or place without a known price was paid for all the same."""
+        trip.under_way.remove((at.date(), bound))
         try:
             cost = pricing.cost(call.model, reply.usage, on=at.date())
         except NoPrice:
             self._enter_bound(call, trip, at, bound, request_id=reply.request_id)
             return
-        trip.record.answers += call.purpose == ledger.ANSWER
+        trip.record.answers += call.purpose == trip.request.purpose
         baseline = pricing.cost_elsewhere(call.baseline, reply.usage, on=at.date()) if call.baseline else Decimal(0)
         known = {"usage": reply.usage, "baseline_usd": baseline, "upstream_request_id": reply.request_id}
         trip.trail.entries.append(entry_of(call, trip, at, cost, **known))
 
     async def put_aside(self, amount: Decimal, call: Call, trip: Trip, at: dt.datetime) -> None:
-        """Put aside what is missing to `amount`: the most that is still to be paid, `call` being its dearest part.
+        """Put aside what is missing to the calls under way and `amount` more, `call` being the dearest of them.
 
         at: the moment by which the money counts, that of the call, so that both belong to the same day. Every call has
         a reservation, with a budget or without: it is what is booked when this process dies in mid-call. Raises
         `NotCovered`, and `StoreError` unless calls are to be made without the store.
         """
-        cap = trip.request.hints.max_cost_usd
-        if cap is not None and trip.trail.bill.cost_usd + amount > cap:
-            raise over_cap(trip.trail.bill.cost_usd + amount, cap)
-        missing = amount - trip.aside_usd(at.date())
+        due, cap = trip.under_way_usd(at.date()) + amount, trip.request.hints.max_cost_usd
+        if cap is not None and trip.trail.bill.cost_usd + due > cap:
+            raise over_cap(trip.trail.bill.cost_usd + due, cap)
+        missing = due - trip.aside_usd(at.date())
         if missing <= 0:
             return
-        reservation = self._reservation(missing, call, trip, at)
+        left = dt.timedelta(seconds=max(0.0, trip.request.over_at - self.clock.monotonic()))
+        reservation = reservation_of(missing, call, trip, at, at + left + LEASE_MARGIN)
         trip.reservations.append(reservation)  # before it is made: it may be made although no reply tells so
         try:
             await to_its_end(asyncio.ensure_future(self.ledger.reserve(reservation)))
@@ -206,25 +213,11 @@ class Caller:
             trip.record.unreserved += 1
             self.telemetry.note("unreserved", request_id=trip.request.id, error=str(error))
 
-    def _reservation(self, amount: Decimal, call: Call, trip: Trip, at: dt.datetime) -> Reservation:
-        number = len(trip.reservations)
-        left = dt.timedelta(seconds=max(0.0, trip.request.over_at - self.clock.monotonic()))
-        id_ = f"{trip.request.id}#{number}"
-        lost = entry_of(call, trip, at, amount, entry_id=id_, reservation=id_, flags=(ledger.AMBIGUOUS,))
-        return Reservation(
-            id=id_,
-            amount_usd=amount,
-            scopes=trip.scopes,
-            until=at + left + LEASE_MARGIN,
-            if_lost=lost,
-            pace=None if number else trip.pace,
-        )
-
     def _enter_bound(
         self, call: Call, trip: Trip, at: dt.datetime, bound: Decimal, *flags: str, request_id: str | None = None
     ) -> None:
         trip.record.ambiguous += 1
-        trip.record.answers += call.purpose == ledger.ANSWER
+        trip.record.answers += call.purpose == trip.request.purpose
         known = {"upstream_request_id": request_id, "flags": (ledger.AMBIGUOUS, *flags)}
         trip.trail.entries.append(entry_of(call, trip, at, bound, **known))
 

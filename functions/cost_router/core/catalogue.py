@@ -61,6 +61,7 @@ class Model:
     sampling: bool  # whether it takes temperature, top_p and top_k from callers of version 2023-06-01
     forced_tool_choice: bool  # whether it takes `tool_choice` any and tool
     prefill: bool  # whether the last turn may be the beginning of the answer
+    cache_minimum_tokens: int  # of a prefix; a shorter one is not cached, without an error
     tokenizer: str  # "2026" counts about 30 % more tokens than "2024" for the same text
     prices: tuple[PriceRow, ...]
     geographies: Mapping[str, Decimal]  # what `inference_geo` multiplies token prices by; empty: it is a 400
@@ -143,6 +144,7 @@ def _model(id_: str, row: Mapping[str, Any], discount: Discount | None) -> Model
         sampling=row["sampling"],
         forced_tool_choice=row["forced_tool_choice"],
         prefill=row["prefill"],
+        cache_minimum_tokens=row["cache_minimum_tokens"],
         tokenizer=row["tokenizer"],
         prices=_discounted(prices, discount) if discount else prices,
         geographies={name: Decimal(factor) for name, factor in row["geographies"].items()},

@@ -2,19 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from cost_router.core import budget, capability, policy, rules
+from cost_router.core import bounds, budget, capability, policy, prompt_cache, rules
 from cost_router.core.budget import Ladder, Limits, Period, Scope, Standing
+from cost_router.core.caching import Caching
 from cost_router.core.calls import CAP, Caller, Patience, over_cap
 from cost_router.core.catalogue import Catalogue
 from cost_router.core.conversation import conversation
 from cost_router.core.errors import BudgetExhausted, RuleRefused, StoreError
 from cost_router.core.labelling import Labelled, Labeller
-from cost_router.core.ledger import ACCOUNT, ANSWER
+from cost_router.core.ledger import ACCOUNT, JUDGE
 from cost_router.core.policy import Bound, Choice, Decision, Wish
 from cost_router.core.ports import Clock, Ledger, Telemetry
 from cost_router.core.record import Record
@@ -26,6 +27,8 @@ from cost_router.core.words import AUTO, TIER_WORDS, Label, Tier
 
 DEFAULT: Final = "default"
 PRECLASSIFIER: Final = "preclassifier"
+# Told what each tier's wish leads to and the most that the classifier costs; whether it has put the money aside.
+Beside = Callable[[Sequence[Decision], Decimal], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Decider:
     catalogue: Catalogue
     plans: Plans
     labeller: Labeller
+    caching: Caching
     caller: Caller
     ledger: Ledger
     clock: Clock
@@ -46,9 +50,10 @@ class Decider:
         """The request on its way: how it is decided, and the budgets that it counts for."""
         tenant, session = request.tenant, request.hints.session
         plan = await self.plans.current()
-        acting = plan.control
-        if plan.candidate:
-            acting = plan.acting(conversation(request))
+        acting, watching = plan.control, None
+        if plan.candidate and request.purpose != JUDGE:  # whoever judges answers is on trial in no arm
+            hashed = conversation(request)
+            acting, watching = plan.acting(hashed), plan.watching(hashed)
             record.arm = acting.name
         return Trip(
             request,
@@ -58,12 +63,16 @@ class Decider:
             request.ask,
             scopes=budget.scopes(tenant.name, tenant.limits, self.limits, session),
             pace=budget.pace(tenant.name, tenant.limits, self.limits, session),
+            watching=watching,
         )
 
-    async def decide(self, trip: Trip, patience: Patience, *, ahead: bool = True) -> tuple[Decision, Label | None]:
+    async def decide(
+        self, trip: Trip, patience: Patience, *, ahead: bool = True, beside: Beside | None = None
+    ) -> tuple[Decision, Label | None]:
         """The decision and the label, if one was needed; whatever the classifier costs is entered in the trip.
 
-        ahead: an answer follows, whose money may be put aside together with the classifier's.
+        ahead: an answer follows, whose money may be put aside together with the classifier's. beside: awaited before
+        the classifier is asked, so that something else may begin at the same time.
         """
         request = trip.request
         pinned = self._pinned(request.model)
@@ -73,11 +82,11 @@ class Decider:
         unable = capability.unable(candidates, request.ask, named)
         off = trip.plan.routing.rules_off
         trip.asked, followed = (request.ask, None) if pinned else rules.asked(request.ask, off)
-        trip.standings, found = await asyncio.gather(
-            self._standings(trip), self._known(trip) if pinned is None else _nothing()
+        trip.standings, found, _ = await asyncio.gather(
+            self.standings(trip), self._known(trip) if pinned is None else _nothing(), self.caching.look_up(trip)
         )
         budget.check_not_spent(trip.standings)
-        choose = self._policy(trip, unable, patience)
+        choose = self.caching.keeping(trip, self.choosing(trip, unable, patience))
         if pinned:
             return choose(pinned, Decimal(0)), None
         if found is None:
@@ -87,8 +96,8 @@ class Decider:
             reach = [choose(Wish(tier, DEFAULT), price) for tier in Tier]
             if only := _only(reach):
                 return only, None
-            if ahead:
-                await self._put_aside_ahead(reach, price, trip)
+            if ahead and not (beside and await beside(reach, price)):
+                await self.put_aside_ahead(reach, price, trip)
             found = await self.labeller.classify(question, trip, patience)
         tokens = request.ask.estimated_tokens(trip.arm.lineup.models[Tier.HAIKU].tokenizer)
         label, rule = rules.raised(request.ask, tokens, found.label, off)
@@ -117,29 +126,31 @@ class Decider:
             likely_prompt_tokens=request.ask.estimated_tokens(choice.model.tokenizer),
             max_tokens=adapted.body["max_tokens"],
             adapted=adapted.changes,
-            purpose=ANSWER,
+            purpose=request.purpose,
             cause=choice.cause,
             label=label,
-            terms=request.ask.terms,
+            terms=prompt_cache.terms(request.ask.terms, adapted.changes),
             processing=request.processing,
-            baseline=trip.plan.control.lineup.baseline,
+            baseline=None if request.purpose == JUDGE else trip.plan.control.lineup.baseline,
         )
 
-    def _policy(self, trip: Trip, unable: Mapping[str, str], patience: Patience) -> Callable[[Wish, Decimal], Decision]:
+    def choosing(
+        self, trip: Trip, unable: Mapping[str, str], patience: Patience
+    ) -> Callable[[Wish, Decimal], Decision]:
         """The policy within the bounds of a request: what it chooses for a wish once so much has been paid.
 
         Raises `BudgetExhausted` where a budget's ceiling is below a floor: another day it will not be.
         """
         request = trip.request
-        floors = list(_floors(request))
-        ceilings = [*_ceilings(request), *budget.ceilings(trip.standings, self.ladder)]
+        floors = list(bounds.floors(request))
+        ceilings = [*bounds.ceilings(request), *budget.ceilings(trip.standings, self.ladder)]
         if patience.fall_back:  # a job has time: it waits for a budget that covers its tier
             ceilings += self._covered(trip, unable)
 
         def choose(wish: Wish, paid: Decimal) -> Decision:
-            bounds = [*ceilings, *self._cap(trip, paid, unable)]
+            highest = [*ceilings, *self._cap(trip, paid, unable)]
             try:
-                return policy.decide(wish, trip.arm.lineup, floors=floors, ceilings=bounds, unable=unable)
+                return policy.decide(wish, trip.arm.lineup, floors=floors, ceilings=highest, unable=unable)
             except RuleRefused as error:
                 if any(error.rule == row.rule for row in ceilings if budget.is_budget(row)):
                     raise BudgetExhausted(error.rule, str(error)) from error
@@ -158,12 +169,12 @@ class Decider:
     def _cap(self, trip: Trip, paid: Decimal, unable: Mapping[str, str]) -> Iterable[Bound]:
         """The ceiling that the request's own cap on its cost sets; raises `CapExceeded` when no tier fits."""
         cap = trip.request.hints.max_cost_usd
-        bounds = {} if cap is None else {tier: paid + most for tier, most in self._most_by_tier(trip, unable).items()}
-        if cap is None or not bounds:
+        most = {} if cap is None else {tier: paid + bound for tier, bound in self._most_by_tier(trip, unable).items()}
+        if cap is None or not most:
             return
-        fitting = [tier for tier, bound in bounds.items() if bound <= cap]
+        fitting = [tier for tier, bound in most.items() if bound <= cap]
         if not fitting:
-            raise over_cap(min(bounds.values()), cap)
+            raise over_cap(min(most.values()), cap)
         yield Bound(max(fitting), CAP)
 
     def _covered(self, trip: Trip, unable: Mapping[str, str]) -> Iterable[Bound]:
@@ -174,10 +185,10 @@ class Decider:
         rooms = {row.scope.rule: row.room_usd for row in trip.standings if row.room_usd is not None}
         if not rooms:
             return
-        bounds = self._most_by_tier(trip, unable)
+        most = self._most_by_tier(trip, unable)
         for rule, room in rooms.items():
-            fitting = [tier for tier, bound in bounds.items() if bound <= room]
-            if fitting and len(fitting) < len(bounds):
+            fitting = [tier for tier, bound in most.items() if bound <= room]
+            if fitting and len(fitting) < len(most):
                 yield Bound(max(fitting), rule)
 
     def _most_by_tier(self, trip: Trip, unable: Mapping[str, str]) -> dict[Tier, Decimal]:
@@ -191,25 +202,28 @@ class Decider:
         """The most that an answer by this choice can cost, in US dollars; raises `NoPrice`."""
         return self.call(choice, None, trip).bound(self.clock.now().date())
 
-    async def _put_aside_ahead(self, reach: Iterable[Decision], price: Decimal, trip: Trip) -> None:
-        """Put the classifier's and the answer's money aside in one write, where every budget has ample room.
+    async def put_aside_ahead(self, reach: Iterable[Decision], price: Decimal, trip: Trip) -> bool:
+        """Put money aside in one write, where every budget has ample room for it; whether it was.
 
-        The answer's is that of the dearest model that may be asked. Close to a limit each call is covered for itself,
-        at the price of one more write, so that a simple request is not refused for what a complex one would cost.
+        It is `price`, of what is called before the answer, and the most for the dearest model that may answer. Close to
+        a limit each call is covered for itself, so that a simple request is not refused for what a complex one costs.
         """
         choices = [choice for decision in reach for choice in (decision.choice, *decision.fallbacks)]
         dearest = max(choices, key=lambda choice: self.most(choice, trip))
         amount = price + self.most(dearest, trip)
-        cap = trip.request.hints.max_cost_usd
-        if (cap is None or amount <= cap) and all(row.has_ample_room(amount) for row in trip.standings):
+        if trip.has_ample_room(amount):
             with contextlib.suppress(BudgetExhausted):  # others were faster: then call by call
                 await self.caller.put_aside(amount, self.call(dearest, None, trip), trip, self.clock.now())
+                return True
+        return False
 
-    async def _standings(self, trip: Trip) -> list[Standing]:
+    async def standings(self, trip: Trip) -> list[Standing]:
         """How far the account's day and the request's budgets have come.
 
         Raises `StoreError`, unless there is no budget to ask about or calls are to be made without the store.
         """
+        if trip.standings:  # of a request that is decided once more, in shadow or in a cascade
+            return trip.standings
         account, now = Scope(ACCOUNT, self.limits.daily_usd), self.clock.now()
         others = [scope for scope in trip.scopes if scope != account]
         try:
@@ -233,17 +247,3 @@ def _only(reach: Iterable[Decision]) -> Decision | None:
     if any(other.choice.model.id != first.choice.model.id for other in others):
         return None
     return next((one for one in (first, *others) if one.choice.cause != DEFAULT), first)
-
-
-def _floors(request: Request) -> Iterable[Bound]:
-    if request.hints.floor:
-        yield Bound(request.hints.floor, "floor")
-    if request.tenant.floor:
-        yield Bound(request.tenant.floor, "tenant-floor")
-
-
-def _ceilings(request: Request) -> Iterable[Bound]:
-    if request.hints.ceiling:
-        yield Bound(request.hints.ceiling, "ceiling")
-    if request.tenant.ceiling:
-        yield Bound(request.tenant.ceiling, "tenant-ceiling")

@@ -10,6 +10,7 @@ from cost_router.core.errors import GaveUp, InvalidRequest
 from cost_router.core.job_ports import Lease
 from cost_router.core.job_results import DIRECT
 from cost_router.core.pricing import BATCH
+from cost_router.core.record import Record
 from cost_router.core.request import Request
 from cost_router.core.router import Route
 
@@ -83,7 +84,7 @@ def given_up(lease: Lease) -> GaveUp | None:
     return GaveUp(DIED) if lease.attempts >= ATTEMPTS else None
 
 
-def line_of(job: Job, lease: Lease, route: Route, at: dt.datetime) -> Line:
+def line_of(job: Job, lease: Lease, route: Route, record: Record, at: dt.datetime) -> Line:
     """The line of a job that was labelled and decided."""
     request, choice = job.request, route.choice
     return Line(
@@ -98,11 +99,15 @@ def line_of(job: Job, lease: Lease, route: Route, at: dt.datetime) -> Line:
         model=choice.model.id,
         asked=request.model,
         most_prompt_tokens=request.ask.most_tokens(request.body_bytes, choice.model.context_window),
-        max_tokens=request.max_tokens,
+        max_tokens=route.shape.max_tokens or request.max_tokens,
+        effort=route.shape.effort,
         body_bytes=request.body_bytes,
         classifier_cost_usd=route.bill.classifier_cost_usd,
         spent_usd=lease.spent_usd,
         parked_at=at,
         answer_by=job.answer_by,
         terms=request.ask.terms,
+        purpose=request.purpose,
+        arm=record.arm,
+        shadow=record.shadow,
     )

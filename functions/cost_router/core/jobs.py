@@ -164,7 +164,7 @@ class JobRunner:
         """Label the job, choose its model, and leave the rest to the collector."""
         route = await self.router.route(job.request, record, patience)
         now = self.clock.now()
-        await self.lines.park(line_of(job, lease, route, now), lease, job.message, now)
+        await self.lines.park(line_of(job, lease, route, record, now), lease, job.message, now)
         record.outcome = "parked"
         return Finished(failed=False)
 

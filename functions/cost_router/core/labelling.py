@@ -1,7 +1,8 @@
 """The label of a request: from this process's memory, from the table, or from the classifier.
 
-No failure here fails a request: a store that cannot be reached is a miss, a classifier that fails or is late means
-`moderate` with cause `default`, which is counted and never kept.
+No failure here fails a request: a store that cannot be reached is a miss, a classifier that fails, is late or is not
+asked because it has failed too often (`core/outages.py`) means `moderate` with cause `default`, which is counted and
+never kept.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ from cost_router.core.ask import BYTES_PER_TOKEN, PROMPT_TOKENS_ADDED, Ask
 from cost_router.core.calls import Caller, Patience
 from cost_router.core.errors import DeadlinePassed, StoreError, UpstreamError
 from cost_router.core.ledger import CLASSIFIER
-from cost_router.core.ports import Chance, Clock, LabelStore, Telemetry
+from cost_router.core.outages import Outages
+from cost_router.core.ports import Chance, Clock, LabelStore, Reply, Telemetry
 from cost_router.core.request import Tenant
 from cost_router.core.rubric import ANSWER_TOKENS, read_label
 from cost_router.core.terms import Terms
@@ -75,6 +77,7 @@ class Labeller:
     clock: Clock
     chance: Chance
     telemetry: Telemetry
+    outages: Outages = field(default_factory=Outages)
 
     async def look_up(self, trip: Trip) -> Labelled | None:
         """The label when a cache has it; fills the record's cache field. A store that fails is a miss."""
@@ -90,6 +93,9 @@ class Labeller:
         Raises `UpstreamError` or `DeadlinePassed` when a caller that has time meets a rate limit, or an account at
         fault: waiting is cheaper than a wrong tier.
         """
+        if question and patience.fall_back and self.outages.hold_back(question.model.id, self.clock.monotonic()):
+            trip.record.classifier_skipped = True
+            return Labelled(FALLBACK_LABEL, "default")
         label = await self._classify(question, trip, patience)
         trip.record.classifier_failed = label is None
         if label is None:
@@ -150,9 +156,8 @@ class Labeller:
             self.telemetry.note("classifier_failed", request_id=request.id, error="the model has no inference_geo")
             return None
         try:
-            if patience.fall_back:  # somebody is waiting: one attempt, with a deadline of its own
-                deadline = min(request.deadline, self.clock.monotonic() + self.deadline_seconds)
-                reply = await self.caller.call(call, trip, deadline)
+            if patience.fall_back:
+                reply = await self._once(call, trip)
             else:
                 once = partial(self.caller.call, call, trip)
                 reply = await self.caller.persist(once, call, request.deadline, patience, each=self.deadline_seconds)
@@ -166,6 +171,21 @@ class Labeller:
         if label is None:
             self.telemetry.note("classifier_failed", request_id=request.id, error="no label in the answer")
         return label
+
+    async def _once(self, call: Call, trip: Trip) -> Reply:
+        """The reply of one attempt with a deadline of its own, for somebody who waits; outages are learned from it."""
+        began = self.clock.monotonic()
+        deadline = min(trip.request.deadline, began + self.deadline_seconds)
+        ended: BaseException | None = None
+        try:
+            return await self.caller.call(call, trip, deadline)
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            seconds = self.outages.ended(call.model.id, ended, self.clock.monotonic())
+            if seconds:
+                self.telemetry.note("classifier_held_back", model=call.model.id, seconds=seconds)
 
 
 def cache_key(tenant: Tenant, ask: Ask, rubric_version: str, model_id: str) -> str:

@@ -24,6 +24,17 @@ AMBIGUOUS: Final = "ambiguous"  # no usage came back, so the upper bound is book
 ABANDONED: Final = "abandoned"  # whoever waited for the answer had gone
 SWEPT: Final = "swept"  # whoever made the call never told what became of it
 REVERSAL: Final = "reversal"  # takes back an entry that was swept too early
+SHADOW: Final = "shadow"  # made for a candidate that only looks on (`core/shadowing.py`)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What a candidate would have done with a request that it only looked at."""
+
+    label: Label | None  # None where every label leads to the same model
+    tier: Tier
+    model: str
+    cost_usd: Decimal | None = None  # the answer's own tokens at that model's prices; None without known tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,8 @@ class Entry:
     reservation: str | None = None  # id of the money that was put aside for the call
     job: str | None = None  # "GROUP/CUSTOM_ID" of the job that it was made for
     arm: str | None = None  # "control" or "candidate", while there is a candidate
+    cache_saved_usd: Decimal = Decimal(0)  # by a cache marker of the router's; below zero: written, not read yet
+    shadow: Shadow | None = None  # of an answer that a candidate looked at
 
     @property
     def scopes(self) -> tuple[str, str]:
@@ -74,6 +87,7 @@ class Bill:
     cost_usd: Decimal = Decimal(0)
     classifier_cost_usd: Decimal = Decimal(0)
     baseline_usd: Decimal = Decimal(0)
+    cache_saved_usd: Decimal = Decimal(0)  # by cache markers of the router's; not in `saved_usd`
 
     @property
     def saved_usd(self) -> Decimal:
@@ -96,6 +110,7 @@ class Trail:
                 (entry.cost_usd for entry in self.entries if entry.purpose == CLASSIFIER), Decimal(0)
             ),
             baseline_usd=sum((entry.baseline_usd for entry in self.entries), Decimal(0)),
+            cache_saved_usd=sum((entry.cache_saved_usd for entry in self.entries), Decimal(0)),
         )
 
 

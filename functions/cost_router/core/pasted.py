@@ -13,13 +13,13 @@ LONGEST_LINE: Final = 300  # characters; the rest of a line tells nothing new
 CODE_LINES: Final = 10  # that look like it; fewer are a question about a line or two, of which the excerpt shows enough
 CODE_SHARE: Final = 0.5  # of the characters: more of the ask is code than prose
 
-_FENCE: Final = re.compile(r"(?:```+|~~~+)\s*(\S*)(.*)")
+_FENCE: Final = re.compile(r"(?:```+|~~~+)\s*(.*)")
 _DATA: Final = frozenset(
     {"json", "jsonl", "csv", "tsv", "txt", "text", "log", "logs", "yaml", "yml", "xml", "md", "markdown"}
 )
 _CODE: Final = re.compile(
     r"""(?x)
-    (?!["']) (?: .* \{ $ | .* (?: \w[(\[] | = | -> | :: | \+\+ | \w\.\w ) .* ; $   # blocks and statements, but not JSON's
+    (?!["']) (?: .* \{ $ | .* (?: \w[(\[] | = | -> | :: | \+\+ | \w\.\w ) .* ; $   # blocks, statements; not JSON's
     | (?: async\s+)? def\s \w+ \( | class\s \w+ \s* [:({<] | @\w+ (?: $ | [(.])   # Python, Java, TypeScript
     | from\s [\w.]+ \s import\s | import\s [\w.{*]+ (?: \s as\s \w+)? $ | \#include\b | \#!/ | package\s [\w.]+ $
     | (?: if | elif | for | while | with | except | else | try | finally | case | default)\b [^.!?]* : $
@@ -36,15 +36,15 @@ _CODE: Final = re.compile(
 _HUNK: Final = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
 _DIFF_HEAD: Final = re.compile(r"diff --git |index [0-9a-f]{6,}|--- \S|\+\+\+ \S")
 _TAG: Final = re.compile(r"<(?:document|file)(?=[\s>])")  # as Anthropic's advice on long context has it
-_NAME: Final = re.compile(r"[\w./\\-]*\w\.[A-Za-z]\w{0,7}")
-_NAME_LINE: Final = re.compile(r"\W*(?:file(?:name)?:?\s*)?\W*([\w./\\-]*\w\.[A-Za-z]\w{0,7})\W*", re.IGNORECASE)
+_WORD: Final = re.compile(r"[\w./\\-]+")
+_FILE: Final = re.compile(r"(?:[\w-]{2,40}\.[A-Za-z]\w{0,7}|[\w-]\.[A-Za-z]\w{1,7})$")  # "e.g" is none
 
 
 def is_mostly_code(text: str) -> bool:
     """Whether an ask is code, a diff or a stack trace with some words around it."""
     lines = list(_lines(text))
-    code = [len(line) for line, is_code in lines if is_code]
-    return len(code) >= CODE_LINES and sum(code) > CODE_SHARE * sum(len(line) for line, _ in lines)
+    code = [length for length, is_code in lines if is_code]
+    return len(code) >= CODE_LINES and sum(code) > CODE_SHARE * sum(length for length, _ in lines)
 
 
 def documents_in(text: str) -> int:
@@ -53,34 +53,34 @@ def documents_in(text: str) -> int:
     return max(len(_TAG.findall(begin)), len(_named_fences(begin)))
 
 
-def _lines(text: str) -> Iterator[tuple[str, bool]]:
-    """Lines of an ask that tell something, without indentation, and whether each is code."""
+def _lines(text: str) -> Iterator[tuple[int, bool]]:
+    """The lengths of the lines that tell something, indentation left out, and whether each is code."""
     fence, hunk = None, False
     for raw in text[:READ].splitlines():
         line = raw[:LONGEST_LINE]
         bare = line.strip()
         if found := _FENCE.match(bare):
-            fence = None if fence is not None else found[1].lower()
+            fence = None if fence is not None else found[1].partition(" ")[0].lower()
             continue
         hunk = bool(_HUNK.match(line)) or (hunk and line[:1] in ("+", "-", " "))
         if not any(map(str.isalnum, bare)):  # brackets, rules, blank lines
             continue
         if fence in _DATA:
-            yield bare, False
+            yield len(raw.strip()), False
         else:
-            yield bare, bool(fence) or hunk or bool(_DIFF_HEAD.match(line) or _CODE.match(bare))
+            yield len(raw.strip()), bool(fence) or hunk or bool(_DIFF_HEAD.match(line) or _CODE.match(bare))
 
 
 def _named_fences(text: str) -> set[str]:
-    """The names of files whose content stands between fences: in the fence's line, or in the line before it."""
-    names, before, inside = set(), "", False
+    """The names of files whose content stands between fences: in the fence's line, or at the end of the one before."""
+    names: set[str] = set()
+    before, inside = "", False
     for raw in text.splitlines():
         bare = raw[:LONGEST_LINE].strip()
         if found := _FENCE.match(bare):
             inside = not inside
-            name = _NAME.search(f"{found[1]}{found[2]}") or _NAME_LINE.fullmatch(before)
-            if inside and name:
-                names.add(name[name.lastindex or 0])
+            words = [*_WORD.findall(found[1]), *_WORD.findall(before)[-1:]] if inside else []
+            names |= set([word for word in words if _FILE.search(word)][:1])
         elif bare:
             before = bare
     return names

@@ -72,6 +72,21 @@ def cost_elsewhere(model: Model, usage: Usage, *, on: dt.date, processing: str =
     return cost(model, replace(usage, speed=speed, inference_geo=place), on=on, processing=processing)
 
 
+def cache_saved(model: Model, usage: Usage, *, on: dt.date) -> Decimal:
+    """US dollars that the prompt cache saved: what the same tokens cost without it less what they cost.
+
+    Negative for a write that nothing has read yet. Raises `NoPrice`.
+    """
+    plain = replace(
+        usage,
+        input_tokens=usage.prompt_tokens,
+        cache_read_input_tokens=0,
+        cache_creation_5m_input_tokens=0,
+        cache_creation_1h_input_tokens=0,
+    )
+    return cost(model, plain, on=on) - cost(model, usage, on=on)
+
+
 def upper_bound(  # noqa: PLR0913  all that a bound rests on
     model: Model,
     *,

@@ -37,6 +37,7 @@ class Receipt:
     bill: Bill  # all calls made for it
     ambiguous: int  # how many of them are booked at their upper bound
     latency_ms: int  # until it was known what it cost
+    arm: str | None = None  # which way to decide was taken, while there is a choice
 
 
 def receipt_of(trip: Trip, now: dt.datetime, seconds: float, error: BaseException | None) -> Receipt | None:
@@ -64,6 +65,7 @@ def receipt_of(trip: Trip, now: dt.datetime, seconds: float, error: BaseExceptio
         bill=trip.trail.bill,
         ambiguous=record.ambiguous,
         latency_ms=round(seconds * 1000),
+        arm=record.arm,
     )
 
 

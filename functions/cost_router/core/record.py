@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from cost_router.core.ledger import Bill
+from cost_router.core.ledger import Bill, Shadow
 from cost_router.core.pricing import Usage
 from cost_router.core.words import Label, Tier
 
 REQUEST: Final = "request"  # for an answer, over HTTPS
+SPECULATION_USED: Final = "used"
+SPECULATION_ABANDONED: Final = "abandoned"  # and paid for, or perhaps
 
 
 @dataclass(slots=True)
@@ -19,7 +21,7 @@ class Record:
     request_id: str
     tenant: str
     tags: Mapping[str, str]
-    kind: str = REQUEST  # or "route", "job", "batches", "count_tokens", "models", "receipt", "spend"
+    kind: str = REQUEST  # or "route", "job", "batches", "count_tokens", "feedback", "models", "receipt", "spend"
     job: str | None = None  # "GROUP/CUSTOM_ID"
     lane: str | None = None  # of a job: "direct" or "batch"
     label: Label | None = None
@@ -33,9 +35,14 @@ class Record:
     error: str | None = None  # the error's type, never its message
     cache: str | None = None  # "hit" or "miss"; None when no label was looked up
     arm: str | None = None  # which way to decide was taken, while there is a choice: "control" or "candidate"
+    shadow: Shadow | None = None  # what a candidate that only looks on would have done
     classifier_ms: float | None = None
     classifier_failed: bool = False
+    classifier_skipped: bool = False  # it had failed too often to be asked
+    speculation: str | None = None  # what became of a call that began beside the classifier: "used" or "abandoned"
     fallback: bool = False
+    cascade: str | None = None  # of a cascade's first answer: "kept", or the check that it failed
+    escalated: bool = False  # whether another answer was given in its place
     rate_limits: int = 0  # 429 and 529 answers met on the way
     ambiguous: int = 0  # calls booked at their upper bound
     answers: int = 0  # calls for the answer that were, or may have been, paid for

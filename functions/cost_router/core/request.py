@@ -7,15 +7,23 @@ from typing import Any, Final
 
 from cost_router.core.ask import Ask
 from cost_router.core.budget import Limits
+from cost_router.core.ledger import ANSWER
 from cost_router.core.pricing import REALTIME
 from cost_router.core.words import Tier
 
 SPECULATE: Final = "speculate"
 CASCADE: Final = "cascade"
 MAX_TOKENS: Final = "max_tokens"
+NON_EMPTY: Final = "non-empty"
+NO_REFUSAL: Final = "no-refusal"
+JSON: Final = "json"
+VERIFIER: Final = "verifier"
 # Checks of a cascade's first answer (`core/cascade.py`), in the order in which they are made.
-CHECKS: Final = ("non-empty", "no-refusal", "json", "verifier")
-OPTIONS: Final = (SPECULATE, CASCADE, MAX_TOKENS)  # hints that a tenant's policy may switch on for all its requests
+CHECKS: Final = (NON_EMPTY, NO_REFUSAL, JSON, VERIFIER)
+ON: Final = "on"  # in the place of their names: all that go for the request
+UNSAMPLED: Final = "unsampled"
+# What a tenant's policy may switch on for all its requests: hints, and that none of them is kept as a sample.
+OPTIONS: Final = (SPECULATE, CASCADE, MAX_TOKENS, UNSAMPLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class Tenant:
     reads_account: bool = False  # whether its keys may see what all tenants spend
     senders: frozenset[str] = frozenset()  # unique ids of the IAM principals that may drop its jobs; empty: any
     allows: frozenset[str] = frozenset()  # words of `core/guards.py`: fields that multiply the bill
-    options: frozenset[str] = frozenset()  # words of `OPTIONS`: hints that hold for requests that say nothing else
+    options: frozenset[str] = frozenset()  # words of `OPTIONS`: they hold for requests that say nothing else
 
     def takes_jobs_from(self, sender: str) -> bool:
         """Whether a principal may drop its jobs: SQS names a role as `ID:SESSION`, a user as `ID`."""
@@ -48,9 +56,10 @@ class Hints:
     cache: bool = True  # whether the label may come from, and go to, the label cache
     session: str | None = None  # what the caller calls its conversation or agent run
     max_cost_usd: Decimal | None = None  # the most that the whole request may cost
+    sample: bool = True  # whether it may be kept as a sample, where samples are kept
     # What follows is None where the tenant's policy decides.
     speculate: bool | None = None  # whether haiku may begin to answer while the label is not known yet
-    cascade: tuple[str, ...] | None = None  # checks of an answer of the cheapest tier; empty: it is not asked first
+    cascade: tuple[str, ...] | None = None  # checks of an answer of the lowest tier, or `ON`; empty: no such answer
     max_tokens: bool | None = None  # whether the label's ceiling on `max_tokens` may be applied
 
 
@@ -71,6 +80,7 @@ class Request:
     stream_deadline: float = 0.0  # the same clock: when an answer that is streamed must have ended
     processing: str = REALTIME  # how its answer will be asked for: `realtime` or `batch`
     job: str | None = None  # "GROUP/CUSTOM_ID", when it is one
+    purpose: str = ANSWER  # what its answer is for: `answer`, or `judge` when it is about other answers
 
     @property
     def streamed(self) -> bool:
@@ -86,6 +96,11 @@ class Request:
         """Whether a hint of `OPTIONS` is on: as the caller says, else as the tenant's policy does."""
         said = getattr(self.hints, option)
         return bool(said) if said is not None else option in self.tenant.options
+
+    @property
+    def may_be_sampled(self) -> bool:
+        """Whether neither its caller nor its tenant's policy says that it is not to be kept."""
+        return self.hints.sample and UNSAMPLED not in self.tenant.options
 
     @property
     def tags(self) -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from cost_router.core import budget, pricing
+from cost_router.core import budget, pricing, shadowing
 from cost_router.core.budget import Period
 from cost_router.core.calls import INTERACTIVE, Caller, Patience, to_its_end
+from cost_router.core.cascade import Cascade
 from cost_router.core.catalogue import Lineup
 from cost_router.core.deciding import Decider
 from cost_router.core.errors import StoreError
@@ -19,7 +20,10 @@ from cost_router.core.ports import Chance, Clock, Ledger, Reply, RequestLog, Tel
 from cost_router.core.receipt import Receipt, receipt_of
 from cost_router.core.record import REQUEST, Record
 from cost_router.core.request import Request
+from cost_router.core.sampling import Sampler
 from cost_router.core.serving import Server
+from cost_router.core.shaping import Shape, shape_of
+from cost_router.core.speculation import Speculation
 from cost_router.core.streamed import StreamedAnswer
 from cost_router.core.trip import Trip
 from cost_router.core.words import Label
@@ -44,6 +48,7 @@ class Route:
     label: Label | None
     estimated_cost_usd: Decimal  # as if the answer used all of `max_tokens`
     estimated_input_tokens: int
+    shape: Shape  # what its label sets in its body
     bill: Bill  # of the classifier, which a dry run pays too
 
 
@@ -69,12 +74,14 @@ class Router:
     lineup: Lineup
     decider: Decider
     server: Server
+    cascade: Cascade
     caller: Caller
     ledger: Ledger
     clock: Clock
     chance: Chance
     telemetry: Telemetry
     log: RequestLog | None = None  # None where nobody asks afterwards: jobs have results
+    sampler: Sampler | None = None  # None where no samples are kept
 
     async def answer(
         self, request: Request, record: Record, patience: Patience = INTERACTIVE, steps: Steps = NO_STEPS
@@ -82,16 +89,22 @@ class Router:
         """Claude's answer from the right tier. Raises the errors of `core/errors.py`; whatever was paid is booked."""
         trip = await self.decider.trip(request, record)
         trip.before_answer = steps.calling
+        early = Speculation(self.decider, self.caller, self.clock, trip)
         try:
-            decision, label = await self.decider.decide(trip, patience)
-            choice, reply = await self.server.serve(self.caller.call, decision, label, trip, patience)
+            decision, label = await self.cascade.decide(trip, patience, beside=early.begin)
+            shadowing.begin(self.decider, trip, patience)
+            choice, reply = await self.server.serve(early.whole, decision, label, trip, patience)
+            choice, label, reply = await self.cascade.checked(choice, label, reply, trip, patience)
             _fill(record, choice, reply)
+            await to_its_end(asyncio.ensure_future(self._join(trip)))
             answer = Answer(reply, choice, label, trip.trail.bill, None)
             if steps.deliver:
                 await steps.deliver(answer)
         except BaseException as error:
             await self._settle(trip, error)
             raise
+        if self.sampler:
+            self.sampler.keep(trip, reply)
         return dataclasses.replace(answer, remaining_usd=await self._settle(trip))
 
     async def answer_stream(self, request: Request, record: Record) -> StreamedAnswer:
@@ -101,38 +114,58 @@ class Router:
         is booked.
         """
         trip = await self.decider.trip(request, record)
+        tape = self.sampler.tape(trip) if self.sampler else None
+        early = Speculation(self.decider, self.caller, self.clock, trip)
         try:
-            decision, label = await self.decider.decide(trip, INTERACTIVE)
-            choice, live = await self.server.serve(self.caller.stream, decision, label, trip, INTERACTIVE)
+            decision, label = await self.decider.decide(trip, INTERACTIVE, beside=early.begin)
+            shadowing.begin(self.decider, trip, INTERACTIVE)
+            choice, live = await self.server.serve(early.stream, decision, label, trip, INTERACTIVE)
         except BaseException as error:
             await self._settle(trip, error)
             raise
         record.fallback = choice.cause.startswith("fallback:")
-        return StreamedAnswer(live, trip, self._settle)
+        return StreamedAnswer(live, trip, self._settle, tape)
 
     async def route(self, request: Request, record: Record, patience: Patience = INTERACTIVE) -> Route:
         """The decision for a request without the answer call; a classifier call it takes is paid and booked."""
         trip = await self.decider.trip(request, record)
         try:
-            decision, label = await self.decider.decide(trip, patience, ahead=False)
+            decision, label = await self.cascade.decide(trip, patience, ahead=False)
+            if request.job:  # a line of the batch lane, which will be answered
+                shadowing.begin(self.decider, trip, patience)
         finally:
             await self._settle(trip)
-        model = decision.choice.model
+        model, call = decision.choice.model, self.decider.call(decision.choice, label, trip)
         record.model, record.tier, record.cause = model.id, decision.choice.tier, decision.choice.cause
+        record.adapted = call.adapted
         tokens = request.ask.estimated_tokens(model.tokenizer)
-        usage = pricing.expected(request.ask.terms, tokens, request.max_tokens)
+        usage = pricing.expected(request.ask.terms, tokens, call.max_tokens)
         cost = pricing.cost(model, usage, on=self.clock.now().date(), processing=request.processing)
-        return Route(decision.choice, label, cost, tokens, trip.trail.bill)
+        shape = shape_of(request, trip.plan.routing, label)
+        return Route(decision.choice, label, cost, tokens, shape, trip.trail.bill)
 
     async def _settle(self, trip: Trip, error: BaseException | None = None) -> Decimal | None:
         """Book the trip and let its other writes end; the booking does not depend on them. error: how it ended."""
-        self._keep_receipt(trip, error)
         try:
-            return await to_its_end(asyncio.ensure_future(self._book(trip)))
+            return await to_its_end(asyncio.ensure_future(self._end(trip, error)))
         finally:
-            for outcome in await asyncio.gather(*trip.pending, return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    self.telemetry.defect(trip.request.id, outcome)
+            await self._all(trip, trip.pending)
+
+    async def _end(self, trip: Trip, error: BaseException | None) -> Decimal | None:
+        await self._join(trip)
+        self.decider.caching.remember(trip)
+        self._keep_receipt(trip, error)
+        return await self._book(trip)
+
+    async def _join(self, trip: Trip) -> None:
+        """Let what runs beside the trip come to its end, once, so that it is booked together with it."""
+        ends, trip.before_settling = trip.before_settling, []
+        await self._all(trip, [end() for end in ends])
+
+    async def _all(self, trip: Trip, ends: Iterable[Awaitable[None]]) -> None:
+        for outcome in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                self.telemetry.defect(trip.request.id, outcome)
 
     async def _book(self, trip: Trip) -> Decimal | None:
         """Write the trip's entries; what cannot be written goes to the log, whole, so that no payment is lost.

@@ -19,9 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cost_router.core import rules
 from cost_router.core.adapting import EFFORTS
 from cost_router.core.errors import quoted
+from cost_router.core.rules import RULES
 from cost_router.core.words import TIER_WORDS, Label, Tier
 
 SHADOW: Final = "shadow"
@@ -87,10 +87,10 @@ def _members(name: str, value: object, accepted: tuple[str, ...]) -> Mapping[str
 
 def _rules(name: str, value: object) -> frozenset[str]:
     if not isinstance(value, list):
-        raise _wrong(name, value, f"a list of {', '.join(rules.RULES)}")
+        raise _wrong(name, value, f"a list of {', '.join(RULES)}")
     for rule in value:
-        if rule not in rules.RULES:
-            raise _wrong(name, rule, ", ".join(rules.RULES))
+        if rule not in RULES:
+            raise _wrong(name, rule, ", ".join(RULES))
     return frozenset(value)
 
 

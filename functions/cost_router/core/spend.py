@@ -1,7 +1,7 @@
-"""What entries of the ledger come to, by model, tier, label, tenant, group or tag.
+"""What entries of the ledger come to, by model, tier, label, tenant, group, arm or tag.
 
 A request's classifier and failed calls count for the model, tier and label that answered it, so that savings are net of
-what routing itself cost.
+what routing itself cost. By arm each call counts for its own: what a candidate in shadow pays is not the control's.
 """
 
 from collections import defaultdict
@@ -15,7 +15,8 @@ from cost_router.core.ledger import AMBIGUOUS, ANSWER, CLASSIFIER
 from cost_router.core.ports import Row
 from cost_router.core.pricing import dollars
 
-BY: Final = ("model", "tier", "label", "tenant", "group")
+ARM: Final = "arm"
+BY: Final = ("model", "tier", "label", "tenant", "group", ARM)
 GROUP: Final = "group"  # of jobs
 TAG: Final = "tag:"
 NONE: Final = "(none)"
@@ -30,6 +31,7 @@ class Figures:
     cost_usd: Decimal = Decimal(0)
     classifier_cost_usd: Decimal = Decimal(0)
     baseline_usd: Decimal = Decimal(0)
+    cache_saved_usd: Decimal = Decimal(0)  # by the router's cache markers; not in `saved_usd`
 
     def add(self, entry: Row) -> None:
         """Count one entry."""
@@ -37,6 +39,7 @@ class Figures:
         self.cost_usd += entry["cost_usd"]
         self.classifier_cost_usd += entry["cost_usd"] if entry["purpose"] == CLASSIFIER else Decimal(0)
         self.baseline_usd += entry["baseline_usd"]
+        self.cache_saved_usd += entry.get("cache_saved_usd") or Decimal(0)
 
     def include(self, other: "Figures") -> None:
         """Count what other figures count."""
@@ -44,6 +47,7 @@ class Figures:
         self.cost_usd += other.cost_usd
         self.classifier_cost_usd += other.classifier_cost_usd
         self.baseline_usd += other.baseline_usd
+        self.cache_saved_usd += other.cache_saved_usd
 
     @property
     def saved_usd(self) -> Decimal:
@@ -58,6 +62,7 @@ class Figures:
             "classifier_cost_usd": dollars(self.classifier_cost_usd),
             "baseline_usd": dollars(self.baseline_usd),
             "saved_usd": dollars(self.saved_usd),
+            "cache_saved_usd": dollars(self.cache_saved_usd),
         }
 
 
@@ -71,10 +76,10 @@ class Spend:
 
     def add(self, entry: Row) -> None:
         """Count one entry."""
-        request = entry["request_id"]
+        request = f"{entry['request_id']}/{entry.get(ARM)}" if self.by == ARM else entry["request_id"]
         self._requests[request].add(entry)
         answer = entry["purpose"] == ANSWER
-        found = (answer and AMBIGUOUS not in entry["flags"], answer, entry["entry_id"]), _key(entry, self.by)
+        found = (answer and AMBIGUOUS not in entry["flags"], answer, entry["entry_id"]), key_of(entry, self.by)
         self._keys[request] = max(found, self._keys.get(request, found))
 
     @property
@@ -113,7 +118,8 @@ def summed(entries: Iterable[Row], by: str) -> Spend:
     return spend
 
 
-def _key(entry: Row, by: str) -> str:
+def key_of(entry: Row, by: str) -> str:
+    """What an entry, or a feedback, which has its attributes, counts for."""
     if by.startswith(TAG):
         return str(entry["tags"].get(by.removeprefix(TAG), NONE))
     if by == GROUP:

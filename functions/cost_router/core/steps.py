@@ -2,7 +2,7 @@
 
 An agent sends the same conversation again and again, longer by one tool call and its result. Each such step is a
 request of its own, with a label of its own, but it is not classified: the human ask is, once, and its label is found in
-the cache from then on. From it and from what the tools have answered since, this rule makes the step's label:
+the cache from then on. From it and from what the tools have answered since, `core/rules.py` makes the step's label:
 
 | the last turn | the ask's label | the step's label | cause |
 |---|---|---|---|
@@ -22,25 +22,10 @@ next. A complex ask is never lowered, because each of its steps may decide the r
 from typing import Final
 
 from cost_router.core.ask import Ask
-from cost_router.core.words import Label
 
-EXTRACTION: Final = "rule:extraction"
-PLANNING: Final = "rule:planning"
 MOST_ROUNDS: Final = 2
 MOST_RESULT_CHARACTERS: Final = 2_000
 MOST_CHARACTERS: Final = 20_000
-
-
-def label_of(ask: Ask, asked: Label) -> tuple[Label, str | None]:
-    """The label of the step that `ask` was read from, and the rule that gave it; None when it is the ask's own.
-
-    asked: the label of the human ask.
-    """
-    if not ask.loop.rounds:
-        return asked, None
-    if is_extraction(ask):
-        return (Label.SIMPLE, EXTRACTION) if asked is Label.MODERATE else (asked, None)
-    return (Label.MODERATE, PLANNING) if asked is Label.SIMPLE else (asked, None)
 
 
 def is_extraction(ask: Ask) -> bool:

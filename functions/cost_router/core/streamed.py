@@ -10,6 +10,7 @@ from typing import Final, Self
 from cost_router.core.errors import DeadlinePassed, Failure, UpstreamError
 from cost_router.core.ledger import Bill
 from cost_router.core.ports import Event
+from cost_router.core.sampling import Tape
 from cost_router.core.streams import Live
 from cost_router.core.trip import Trip
 
@@ -26,6 +27,7 @@ class StreamedAnswer:
     live: Live
     trip: Trip
     settle: Callable[[Trip, BaseException | None], Awaitable[Decimal | None]]  # given how it ended
+    tape: Tape | None = None  # of one that is to be kept
     remaining_usd: Decimal | None = None  # under the tightest budget, once it is booked; None without one
     over: bool = False  # whether the call is being ended and booked, or has been
 
@@ -40,6 +42,8 @@ class StreamedAnswer:
             await self.live.end()
         finally:
             record.usage, record.upstream_request_id = self.live.usage, self.live.stream.request_id
+            if self.tape and self.live.whole:
+                self.tape.keep()
             left = error or asyncio.CancelledError()  # who reads no further has gone, as one who is cancelled has
             self.remaining_usd = await self.settle(self.trip, None if self.live.whole else left)
 
@@ -66,8 +70,11 @@ class StreamedAnswer:
         other tier is asked then, because the caller has a part of this answer already.
         """
         try:
-            return await self.live.next(self.trip.request.over_at)
+            event = await self.live.next(self.trip.request.over_at)
         except UpstreamError as error:
             if error.failure is Failure.TIMEOUT and self.seconds_left <= 0:
                 raise DeadlinePassed(TOO_LONG) from error
             raise
+        if self.tape and event:
+            self.tape.add(event)
+        return event

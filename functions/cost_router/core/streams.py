@@ -92,6 +92,7 @@ class Live:
 
     def _enter(self) -> None:
         call, on = self.call, self.at.date()
+        self.trip.under_way.remove((on, self.bound))
         flags: list[str] = []
         known: dict[str, Any] = {"usage": self.usage, "upstream_request_id": self.stream.request_id}
         abandoned = not self.whole and not self.failed

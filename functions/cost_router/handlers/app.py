@@ -21,6 +21,7 @@ from cost_router.core.ports import LedgerReader, RequestLog
 from cost_router.core.words import Tier
 from cost_router.handlers import openapi, replies
 from cost_router.handlers.counting import CountEndpoints
+from cost_router.handlers.feedback import FeedbackEndpoints, FeedbackParts
 from cost_router.handlers.front import Front
 from cost_router.handlers.message_batches import BatchParts, MessageBatchEndpoints
 from cost_router.handlers.messages import MessageEndpoints
@@ -36,6 +37,7 @@ class Parts:
     reader: LedgerReader
     requests: RequestLog
     batches: BatchParts
+    feedback: FeedbackParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def make_app(front: Front, parts: Parts) -> Starlette:
         *CountEndpoints(front, TokenCounter(front.out.claude, front.out.clock, models, lineup)).routes(),
         *ModelEndpoints(front, Offers(models, lineup)).routes(),
         *RequestEndpoints(front, parts.requests).routes(),
+        *FeedbackEndpoints(front, parts.requests, parts.feedback).routes(),
         *SpendEndpoints(front, parts.reader).routes(),
     ]
     elsewhere = Elsewhere(front)

@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from cost_router.core.errors import InvalidRequest, quoted
-from cost_router.core.request import CHECKS, Hints
+from cost_router.core.request import CHECKS, ON, Hints
 from cost_router.core.words import TIER_WORDS, Tier
 
 # What holds for any request, also for jobs and batch lines; the others are about an answer that somebody waits for.
 SHARED_FIELDS: Final = ("floor", "ceiling", "tags", "cache", "session", "max_cost_usd", "max_tokens")
-HINT_FIELDS: Final = (*SHARED_FIELDS, "speculate", "cascade")
+HINT_FIELDS: Final = (*SHARED_FIELDS, "speculate", "cascade", "sample")
 HEADER_PREFIX: Final = "x-router-"
 DOLLARS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
@@ -83,7 +83,7 @@ def _by_label(name: str, value: object) -> bool:
 def _cascade(name: str, value: object) -> tuple[str, ...]:
     """`on`, `off`, or the checks: `json,verifier`."""
     if value in ("on", "off"):
-        return CHECKS if value == "on" else ()
+        return (ON,) if value == "on" else ()
     words = [word.strip() for word in value.split(",")] if isinstance(value, str) else []
     if not words or any(word not in CHECKS for word in words):
         raise InvalidRequest(f"{name}: {quoted(value)}; accepted: 'on', 'off', or some of {', '.join(CHECKS)}")
@@ -116,6 +116,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "session": _name,
     "max_cost_usd": _dollars,
     "speculate": _switch,
+    "sample": _switch,
     "cascade": _cascade,
     "max_tokens": _by_label,
 }

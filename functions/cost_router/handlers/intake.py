@@ -116,6 +116,7 @@ class Intake:
             deadline=deadline,
             processing=BATCH if lane == BATCH else REALTIME,
             job=f"{body.group}/{body.custom_id}",
+            purpose=body.purpose,
         )
 
     def _job(self, body: JobBody, request: Request, message: Mapping[str, Any]) -> Job:

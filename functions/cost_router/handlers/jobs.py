@@ -14,14 +14,16 @@ from typing import Any, Final
 from cost_router.contract import DEFAULT_TENANT, JOBS_PREFIX
 from cost_router.core.errors import InvalidRequest, quoted
 from cost_router.core.job import LANES
+from cost_router.core.ledger import ANSWER, JUDGE
 from cost_router.core.request import Hints
 from cost_router.core.words import AUTO
 from cost_router.handlers.hints import NAME, SHARED_FIELDS, parse_hints
 from cost_router.handlers.schemas import MessageBody, parse_message
 from cost_router.handlers.strict_json import kind_of, parse_json
 
-JOB_FIELDS: Final = (*SHARED_FIELDS, "tenant", "group", "group_size", "lane", "answer_by")
+JOB_FIELDS: Final = (*SHARED_FIELDS, "tenant", "group", "group_size", "lane", "answer_by", "purpose")
 JOB_MEMBERS: Final = ("custom_id", "params", "params_at", "router")
+PURPOSES: Final = (ANSWER, JUDGE)  # in the ledger; what is judged counts as no request of anybody
 CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # platform.claude.com/docs/en/api/creating-message-batches
 UNGROUPED: Final = "ungrouped"
 RETURNED: Final = re.compile(rf'\{{"job": "({NAME.pattern})/({CUSTOM_ID.pattern})"\}}')
@@ -42,6 +44,7 @@ class JobBody:
     hints: Hints
     answer_by: dt.datetime | None
     lane: str | None  # None: by `answer_by`
+    purpose: str
     group_size: int | None
     message: Mapping[str, Any]  # as it was dropped, with its params
 
@@ -93,6 +96,9 @@ def job_in(value: Mapping[str, Any]) -> JobBody:
     lane = router.get("lane")
     if lane is not None and lane not in LANES:
         raise InvalidRequest(f"router.lane: {quoted(lane)}; accepted: {', '.join(map(repr, LANES))}")
+    purpose = router.get("purpose", ANSWER)
+    if purpose not in PURPOSES:
+        raise InvalidRequest(f"router.purpose: {quoted(purpose)}; accepted: {', '.join(map(repr, PURPOSES))}")
     if params.get("stream") is True:
         raise InvalidRequest("params.stream: True; a job has one result; accepted: false, or leave it out")
     hints = parse_hints(router, {}, JOB_FIELDS)
@@ -104,6 +110,7 @@ def job_in(value: Mapping[str, Any]) -> JobBody:
         hints=hints,
         answer_by=_time(router.get("answer_by")),
         lane=lane,
+        purpose=purpose,
         group_size=_size(router.get("group_size")),
         message=value,
     )

@@ -8,6 +8,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
+from cost_router.core.errors import InvalidRequest
 from cost_router.core.record import Record
 from cost_router.core.request import Request
 from cost_router.core.streamed import StreamedAnswer
@@ -86,6 +87,12 @@ class MessageEndpoints:
         async def serve(record: Record, began: float) -> Response:
             if whole := sent_whole(http.scope):
                 whole.record = record
-            return await answerer(await self.front.admit(http, record, began), record)
+            request = await self.front.admit(http, record, began)
+            if request.streamed and request.hints.cascade:
+                raise InvalidRequest(
+                    "x-router-cascade: the answer is to be streamed, and would be sent before it could be checked; "
+                    "accepted: stream: false, or x-router-cascade: off"
+                )
+            return await answerer(request, record)
 
         return await self.front.guarded(kind, serve)

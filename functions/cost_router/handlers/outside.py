@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from cost_router.adapters.plans import Makers
 from cost_router.core.arms import Arm
 from cost_router.core.ports import Chance, Claude, Clock, LabelStore, Ledger, RequestLog, Telemetry, Tenants
-from cost_router.core.routing_ports import Plans
+from cost_router.core.routing_ports import Plans, PrefixStore, SessionStore
+from cost_router.core.sampling import Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +22,7 @@ class Outside:
     telemetry: Telemetry
     clock: Clock
     chance: Chance
+    sessions: SessionStore
+    prefixes: PrefixStore
     requests: RequestLog | None = None  # of the HTTPS entrance only
+    sampler: Sampler | None = None  # the same, where samples are kept

@@ -65,6 +65,7 @@ def routed(route: Route, record: Record) -> Response:
         "estimated_input_tokens": route.estimated_input_tokens,
         "estimated_cost_usd": dollars(route.estimated_cost_usd),
         "classifier_cost_usd": dollars(route.bill.classifier_cost_usd),
+        "classifier_ms": None if record.classifier_ms is None else round(record.classifier_ms, 1),
     }
     return JSONResponse(body, headers=decision_headers(record) | {"request-id": record.request_id})
 
@@ -149,6 +150,8 @@ def decision_headers(record: Record) -> dict[str, str]:
         "x-router-tier": record.tier.word if record.tier else None,
         "x-router-label": record.label,
         "x-router-cause": record.cause,
+        "x-router-cascade": record.cascade,
+        "x-router-arm": record.arm,
         "x-router-adapted": ",".join(record.adapted),
         "x-router-request-id": record.request_id,
     }

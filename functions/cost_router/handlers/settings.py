@@ -79,6 +79,7 @@ class RouterSettings:
     jobs_table: str
     results_bucket: str
     jobs_queue_url: str
+    sample_percent: int  # of the requests with model `auto`, kept with prompt and answer; 0: none
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "RouterSettings":
@@ -92,6 +93,7 @@ class RouterSettings:
             jobs_table=_text(env, Env.JOBS_TABLE),
             results_bucket=_text(env, Env.RESULTS_BUCKET),
             jobs_queue_url=_text(env, Env.JOBS_QUEUE_URL),
+            sample_percent=_percent(env, Env.SAMPLE_PERCENT, most=100) if env.get(Env.SAMPLE_PERCENT) else 0,
         )
 
 
@@ -189,10 +191,10 @@ def _whole(env: Mapping[str, str], name: str) -> int:
     return int(value)
 
 
-def _percent(env: Mapping[str, str], name: str) -> int:
+def _percent(env: Mapping[str, str], name: str, *, most: int = MOST_HEADROOM) -> int:
     value = _text(env, name)
-    if not (value.isascii() and value.isdigit() and int(value) <= MOST_HEADROOM):
-        raise BadSetting(f"{name}={value!r}; accepted: a whole number from 0 to {MOST_HEADROOM}")
+    if not (value.isascii() and value.isdigit() and int(value) <= most):
+        raise BadSetting(f"{name}={value!r}; accepted: a whole number from 0 to {most}")
     return int(value)
 
 

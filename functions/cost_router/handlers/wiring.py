@@ -1,8 +1,10 @@
 """The composition root: settings in, ready parts out. Tests call it with fakes in place of the adapters."""
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from typing import Any, Final
 
@@ -16,12 +18,16 @@ from cost_router.adapters.jobs_table import JobsTable
 from cost_router.adapters.labels import DynamoLabels
 from cost_router.adapters.ledger import DynamoLedger
 from cost_router.adapters.plans import DynamoPlans, Makers
+from cost_router.adapters.schema_check import JsonSchemas
+from cost_router.adapters.sessions import DynamoPrefixes, DynamoSessions
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.adapters.telemetry import PowertoolsTelemetry
 from cost_router.adapters.tenants import DynamoTenants
 from cost_router.adapters.transactions import Transactions
 from cost_router.core.arms import CONTROL, Arm
+from cost_router.core.caching import Caching
 from cost_router.core.calls import Caller
+from cost_router.core.cascade import Cascade
 from cost_router.core.catalogue import Catalogue
 from cost_router.core.collecting import Collector
 from cost_router.core.deciding import Decider
@@ -31,7 +37,9 @@ from cost_router.core.preclassifier import Preclassifier
 from cost_router.core.router import Router
 from cost_router.core.rubric import Rubric
 from cost_router.core.serving import Server
+from cost_router.core.sightings import Sightings
 from cost_router.core.turns import Turns
+from cost_router.core.verifier import Verifier
 from cost_router.handlers.outside import Outside
 from cost_router.handlers.settings import CollectorSettings, Settings
 
@@ -54,6 +62,8 @@ def outside(settings: Settings, aws: Aws) -> Outside:
         telemetry=telemetry,
         clock=clock,
         chance=chance,
+        sessions=DynamoSessions(aws, settings.labels_table),
+        prefixes=DynamoPrefixes(aws, settings.labels_table),
     )
 
 
@@ -72,19 +82,11 @@ def router(settings: Settings, out: Outside, turns: Turns | None = None) -> Rout
     models = catalogue()
     lineup = models.lineup(settings.lineup, data("lineups.json"))
     caller = Caller(out.claude, out.ledger, out.clock, out.chance, out.telemetry, settings.without_store, turns)
-    labeller = Labeller(
-        caller=caller,
-        store=out.labels,
-        memory=Memory(min(settings.label_ttl, MEMORY_TTL)),
-        deadline_seconds=settings.classifier_deadline_seconds,
-        clock=out.clock,
-        chance=out.chance,
-        telemetry=out.telemetry,
-    )
     decider = Decider(
         catalogue=models,
         plans=out.plans(Arm(CONTROL, lineup, rubric(data("rubric.json"))), makers(models)),
-        labeller=labeller,
+        labeller=_labeller(settings, out, caller),
+        caching=Caching(out.sessions, Sightings(out.prefixes, out.telemetry), out.clock, out.telemetry),
         caller=caller,
         ledger=out.ledger,
         clock=out.clock,
@@ -92,16 +94,32 @@ def router(settings: Settings, out: Outside, turns: Turns | None = None) -> Rout
         limits=settings.limits,
         ladder=settings.ladder,
     )
+    server = Server(decider, caller, out.clock)
+    verifier = Verifier(caller, out.clock, out.chance, out.telemetry, settings.classifier_deadline_seconds)
     return Router(
         lineup=lineup,
         decider=decider,
-        server=Server(decider, caller, out.clock),
+        server=server,
+        cascade=Cascade(decider, server, verifier, JsonSchemas(), out.telemetry),
         caller=caller,
         ledger=out.ledger,
         clock=out.clock,
         chance=out.chance,
         telemetry=out.telemetry,
         log=out.requests,
+        sampler=out.sampler,
+    )
+
+
+def _labeller(settings: Settings, out: Outside, caller: Caller) -> Labeller:
+    return Labeller(
+        caller=caller,
+        store=out.labels,
+        memory=Memory(min(settings.label_ttl, MEMORY_TTL)),
+        deadline_seconds=settings.classifier_deadline_seconds,
+        clock=out.clock,
+        chance=out.chance,
+        telemetry=out.telemetry,
     )
 
 
@@ -119,7 +137,12 @@ def makers(models: Catalogue) -> Makers:
     def preclassifier(content: Mapping[str, Any] | None) -> Preclassifier:
         return Preclassifier.parse(data("preclassifier.json") if content is None else content)
 
-    return Makers(lambda name: models.lineup(name, data("lineups.json")), rubric, preclassifier)
+    def candidates(content: Mapping[str, Any]) -> Rubric:
+        """Its labels are never taken for those of another, also where its author has left the version as it was."""
+        made = rubric(content)
+        return replace(made, version=f"{made.version}/{hashlib.sha256(made.system.encode()).hexdigest()[:16]}")
+
+    return Makers(lambda name: models.lineup(name, data("lineups.json")), candidates, preclassifier)
 
 
 def collector(settings: CollectorSettings, aws: Aws) -> Collector:

@@ -7,16 +7,21 @@ from starlette.applications import Starlette
 
 from cost_router.adapters.answers import S3Answers
 from cost_router.adapters.aws import Aws
+from cost_router.adapters.feedback import DynamoFeedback
 from cost_router.adapters.groups import DynamoGroups
 from cost_router.adapters.message_batches import DynamoMessageBatches, S3BatchFiles
 from cost_router.adapters.outbox import SqsOutbox
 from cost_router.adapters.requests import DynamoRequests
+from cost_router.adapters.samples import S3Samples
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.adapters.telemetry import PowertoolsTelemetry
 from cost_router.core.ports import RequestLog
+from cost_router.core.routing_ports import SampleStore
+from cost_router.core.sampling import Sampler
 from cost_router.handlers import wiring
 from cost_router.handlers.app import Parts, make_app
 from cost_router.handlers.buffered import BufferedEntrance
+from cost_router.handlers.feedback import FeedbackParts
 from cost_router.handlers.front import Front
 from cost_router.handlers.message_batches import BatchParts
 from cost_router.handlers.outside import Outside
@@ -29,6 +34,7 @@ def app(env: Mapping[str, str], aws: Aws, heartbeat: Heartbeat = HEARTBEAT) -> S
     settings, https = Settings.read(env), RouterSettings.read(env)
     log = DynamoRequests(aws, https.requests_table)
     out = dataclasses.replace(wiring.outside(settings, aws), requests=log)
+    out = dataclasses.replace(out, sampler=sampler(https, out, S3Samples(aws, https.results_bucket)))
     endpoints = dataclasses.replace(front(settings, https, out), heartbeat=heartbeat)
     return make_app(endpoints, parts(settings, https, aws, log))
 
@@ -46,7 +52,17 @@ def front(settings: Settings, https: RouterSettings, out: Outside) -> Front:
 
 def parts(settings: Settings, https: RouterSettings, aws: Aws, log: RequestLog) -> Parts:
     """What single endpoints need, over AWS."""
-    return Parts(reader=wiring.ledger(settings, aws), requests=log, batches=batches(https, aws))
+    return Parts(
+        reader=wiring.ledger(settings, aws),
+        requests=log,
+        batches=batches(https, aws),
+        feedback=FeedbackParts(DynamoFeedback(aws, settings.ledger_table), PowertoolsTelemetry.make(settings.stage)),
+    )
+
+
+def sampler(https: RouterSettings, out: Outside, store: SampleStore) -> Sampler | None:
+    """What keeps samples, over an outside, real or not; None where none are kept."""
+    return Sampler(store, https.sample_percent, out.clock, out.telemetry) if https.sample_percent else None
 
 
 def batches(https: RouterSettings, aws: Aws) -> BatchParts:

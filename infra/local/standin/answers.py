@@ -3,7 +3,7 @@
 Text says that it is simulated. Output tokens are those of what is in the answer, at least 1 and never more than
 `max_tokens`. `[[tool]]` in the last user text calls the first tool, `[[tool:NAME]]` that one, several of them several
 at once; `[[bytes:N]]` asks for a text of N bytes. It thinks, in words that say so too, when `THINK_MARKER` is in the
-last user text and `thinking` is not disabled.
+last user text and `thinking` is not disabled. What a script says of an answer (`SCRIPTED`) goes before all this.
 """
 
 import hashlib
@@ -26,6 +26,8 @@ FILLER: Final = (
     "the request was received and read in full but no model was called so these words carry no meaning beyond their "
     "number which follows from the request and stays the same each time"
 )
+STOPS: Final = {"refusal": "refusal", "empty": "end_turn"}  # scripted answers without content, and why they end
+SCRIPTED: Final = (*STOPS, "not-json")  # the last one: prose, whatever structured output is asked for
 SHORTEST: Final = 8  # words
 SPREAD: Final = 48
 
@@ -40,10 +42,19 @@ class Answer:
     stop_sequence: str | None = None
 
 
-def compose(body: dict[str, Any], model: Model, *, label: str | None, ids: Callable[[str], str]) -> Answer:
-    """The answer to a validated request; `label` fills the label of a classifier's schema."""
+def compose(
+    body: dict[str, Any], model: Model, *, word: str | None, ids: Callable[[str], str], scripted: str | None = None
+) -> Answer:
+    """The answer to a validated request.
+
+    word: fills the label of a classifier's schema, the verdict of a verifier's. scripted: one of `SCRIPTED`.
+    """
     dice = Dice(_seed(body, model))
-    answer = _said(body, model, dice, label=label, ids=ids)
+    if scripted in STOPS:
+        return Answer([], STOPS[scripted], 1)
+    if scripted:
+        return _text_answer(_prose(model, dice), body, model)
+    answer = _said(body, model, dice, word=word, ids=ids)
     thinks = (body.get("thinking") or {}).get("type") != "disabled" and THINK_MARKER in last_user_text(body)
     return _after_thinking(answer, body["max_tokens"], model) if thinks else answer
 
@@ -58,13 +69,13 @@ def _after_thinking(answer: Answer, max_tokens: int, model: Model) -> Answer:
     return Answer([block, *answer.content], answer.stop_reason, tokens, answer.stop_sequence)
 
 
-def _said(body: dict[str, Any], model: Model, dice: Dice, *, label: str | None, ids: Callable[[str], str]) -> Answer:
+def _said(body: dict[str, Any], model: Model, dice: Dice, *, word: str | None, ids: Callable[[str], str]) -> Answer:
     tools = _tools_to_call(body)
     if tools:
         return _tool_calls(tools, body["max_tokens"], model, dice, ids)
     output_format = (body.get("output_config") or {}).get("format")
     if output_format:
-        text = json.dumps(Generator(output_format["schema"], dice, label).value(), ensure_ascii=False)
+        text = json.dumps(Generator(output_format["schema"], dice, word).value(), ensure_ascii=False)
     elif wanted := large.size(last_user_text(body)):
         return _large_answer(wanted, body["max_tokens"], model)
     else:

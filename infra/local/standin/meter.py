@@ -12,10 +12,10 @@ class Billed:
     request_id: str  # of a batch line, which has none, the id of its message
     model: str
     usage: dict[str, Any]
-    purpose: str  # "classifier" or "answer"
+    purpose: str  # "classifier", "verifier" or "answer"
     stream: bool
     at: float  # seconds since the epoch
-    label: str | None  # what the classifier answered
+    label: str | None  # what the classifier, or the verifier, answered
     fault: str | None  # kind of the fault that hit the answer
     api_key_id: str | None = None
     batch: tuple[str, str] | None = None  # id of the Message Batch and custom id of its line

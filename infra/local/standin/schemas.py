@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from infra.local.standin.labels import is_label_enum
+from infra.local.standin.verdicts import is_verdict_enum
 
 Json: TypeAlias = Any  # what json.loads gives
 
@@ -43,13 +44,13 @@ class Dice:
 
 
 class Generator:
-    """Makes values for one schema and its definitions; an enum of the three labels gets `label`."""
+    """Makes values for one schema and its definitions; an enum of the three labels, or of the verdicts, gets `word`."""
 
-    def __init__(self, root: Json, dice: Dice, label: str | None = None) -> None:
+    def __init__(self, root: Json, dice: Dice, word: str | None = None) -> None:
         """Keep what `$ref` may point to."""
         self._root = root
         self._dice = dice
-        self._label = label
+        self._word = word
 
     def value(self) -> Json:
         """A value of the root schema."""
@@ -61,8 +62,8 @@ class Generator:
             return None
         if "const" in schema:
             return schema["const"]
-        if self._label and is_label_enum(schema):
-            return self._label
+        if self._word and (is_label_enum(schema) or is_verdict_enum(schema)):
+            return self._word
         if "enum" in schema:
             return schema["enum"][self._dice.roll(len(schema["enum"]))]
         return self._typed(schema, depth)

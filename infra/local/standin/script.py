@@ -3,10 +3,11 @@
     {"limits": {"rpm": 60, "itpm": 100000, "otpm": 20000, "burst_seconds": 60} or null,
      "limits_by_model": {"claude-haiku-5-5": {"rpm": 10}, "claude-opus-5-5": null},
      "latency": 0.2, "chunk_delay": 0.05, "report_delay": 300, "labels": ["simple", "complex"],
+     "answers": ["refusal", "empty", "not-json"],
      "system_role": "accept" | "refuse" | "as_api", "forced_tool_use": "accept" | "refuse" | "as_api",
      "foreign_thinking": "refuse" | "as_api",
-     "faults": [{"times": 2, "model": "...", "purpose": "classifier" | "answer", "latency": 1.0, "status": 429,
-                 "retry_after": 7, "type": "rate_limit_error", "message": "...", "error_code": "..."},
+     "faults": [{"times": 2, "model": "...", "purpose": "classifier" | "verifier" | "answer", "latency": 1.0,
+                 "status": 429, "retry_after": 7, "type": "rate_limit_error", "message": "...", "error_code": "..."},
                 {"times": null, "kind": "cut_after"}, {"kind": "sse_cut", "after": 3}],
      "batch_seconds": 60, "batch_faults": [{"on": "create", "kind": "cut_after"}, {"on": "retrieve", "status": 404}],
      "line_faults": [{"times": 2, "model": "...", "result": "errored" | "expired" | "canceled", "type": "api_error"}]}
@@ -14,9 +15,11 @@
 A field that is given replaces what was there; the others stay. New limits start with full buckets. Faults are tried in
 order, and each applies to its next `times` matching calls (1 by default, null: all until replaced); one with a latency
 only delays; `after` counts the events of a stream before its fault. A scripted label is used up by the next classifier
-call that is billed. The usage and cost report leaves out what is younger than `report_delay` seconds. A Message Batch
-takes `batch_seconds` (0: it has ended at the next look); faults on batches apply to the requests named by `on`, those
-on lines when the batch is worked on.
+call that is billed; a scripted answer by the next call that is billed, is neither a classifier's nor a verifier's and
+no line of a batch: `refusal` and `empty` have no content, `not-json` is prose whatever form is asked for. The usage and
+cost report leaves out what is younger than `report_delay` seconds. A Message Batch takes `batch_seconds` (0: it has
+ended at the next look); faults on batches apply to the requests named by `on`, those on lines when the batch is worked
+on.
 """
 
 from collections.abc import Sequence
@@ -39,6 +42,7 @@ class Script:
     chunk_delay: float = 0.0
     report_delay: float = 0.0
     labels: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
     switches: Switches = field(default_factory=Switches)
     faults: list[Fault] = field(default_factory=list)
     batch_seconds: float = 0.0
@@ -82,6 +86,7 @@ class Script:
             "chunk_delay": self.chunk_delay,
             "report_delay": self.report_delay,
             "labels": list(self.labels),
+            "answers": list(self.answers),
             **asdict(self.switches),
             "faults": _left(self.faults),
             "batch_seconds": self.batch_seconds,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from infra.local.standin.answers import SCRIPTED
 from infra.local.standin.errors import invalid
 from infra.local.standin.faults import (
     BATCH_KINDS,
@@ -19,7 +20,7 @@ from infra.local.standin.labels import LABELS
 from infra.local.standin.limits import Limits
 from infra.local.standin.models import MODELS, find
 
-PURPOSES: Final = ("classifier", "answer")
+PURPOSES: Final = ("classifier", "answer", "verifier")
 PER_MINUTE: Final = ("rpm", "itpm", "otpm")
 LIMIT_FIELDS: Final = (*PER_MINUTE, "burst_seconds")
 FAULT_FIELDS: Final = (
@@ -139,11 +140,15 @@ def _one_of(*accepted: str) -> Callable[[str, object], str]:
     return read
 
 
-def _labels(name: str, value: object) -> list[str]:
-    if not isinstance(value, list):
-        raise invalid(f"{name}: {value!r} is not a list of labels")
-    read = _one_of(*sorted(LABELS))
-    return [read(f"{name}.{i}", label) for i, label in enumerate(value)]
+def _words(*accepted: str) -> Callable[[str, object], list[str]]:
+    read = _one_of(*accepted)
+
+    def read_all(name: str, value: object) -> list[str]:
+        if not isinstance(value, list):
+            raise invalid(f"{name}: {value!r} is not a list; accepted: of {', '.join(accepted)}")
+        return [read(f"{name}.{i}", word) for i, word in enumerate(value)]
+
+    return read_all
 
 
 def _model(name: str, value: object) -> str:
@@ -185,7 +190,8 @@ _PARSERS: Final[dict[str, Callable[[str, object], Any]]] = {
     "latency": _seconds,
     "chunk_delay": _seconds,
     "report_delay": _seconds,
-    "labels": _labels,
+    "labels": _words(*sorted(LABELS)),
+    "answers": _words(*SCRIPTED),
     "system_role": _one_of(*SWITCH_VALUES),
     "forced_tool_use": _one_of(*SWITCH_VALUES),
     "foreign_thinking": _one_of(REFUSE, AS_API),

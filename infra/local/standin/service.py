@@ -6,9 +6,9 @@ call when it is admitted: a client that hangs up during the latency pays all the
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from infra.local.standin import answers, fitness, labels, terms, tokens
+from infra.local.standin import answers, fitness, labels, terms, tokens, verdicts
 from infra.local.standin.caching import PromptCache
 from infra.local.standin.errors import ApiError
 from infra.local.standin.faults import Fault
@@ -16,6 +16,8 @@ from infra.local.standin.limits import Limiter
 from infra.local.standin.meter import Billed, Meter
 from infra.local.standin.models import Model
 from infra.local.standin.script import Script
+
+REFUSED: Final = {"type": "refusal", "category": None, "explanation": "Scripted: the stand-in refuses nothing itself."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class StandIn:
         now = self.clock()
         pieces = tokens.segments(body, model)
         fitness.check_window(tokens.count(pieces), model)
-        purpose = "classifier" if labels.asks_for_label(body) else "answer"
+        purpose = _purpose(body)
         stream = body.get("stream") is True
         fault = self.script.fault_for(model.id, purpose, stream=stream)
         delay = self.script.latency + (fault.latency if fault else 0.0)
@@ -78,8 +80,9 @@ class StandIn:
         except ApiError:
             self.meter.refuse(model.id, now)
             raise
-        label = self._label(body) if purpose == "classifier" else None
-        answer = answers.compose(body, model, label=label, ids=self.ids)
+        word = self._word(body, purpose)
+        scripted = self.script.answers.pop(0) if purpose == "answer" and self.script.answers else None
+        answer = answers.compose(body, model, word=word, ids=self.ids, scripted=scripted)
         searched = terms.search(body, self.ids)
         usage = plan.usage(answer.output_tokens + searched.output_tokens) | terms.usage(body, searched)
         usage["input_tokens"] += searched.input_tokens
@@ -89,7 +92,7 @@ class StandIn:
             fault.use()
         kind = fault.kind if fault else None
         self.meter.bill(
-            Billed(request_id, model.id, usage, purpose, stream, now, label, kind, api_key_id, user_id=_user_id(body))
+            Billed(request_id, model.id, usage, purpose, stream, now, word, kind, api_key_id, user_id=_user_id(body))
         )
         return Outcome(
             delay,
@@ -108,9 +111,9 @@ class StandIn:
         pieces = tokens.segments(body, model)
         fitness.check_window(tokens.count(pieces), model)
         plan = self.cache.plan(model, pieces, now)
-        purpose = "classifier" if labels.asks_for_label(body) else "answer"
-        label = self._label(body) if purpose == "classifier" else None
-        answer = answers.compose(body, model, label=label, ids=self.ids)
+        purpose = _purpose(body)
+        word = self._word(body, purpose)
+        answer = answers.compose(body, model, word=word, ids=self.ids)
         searched = terms.search(body, self.ids)
         usage = plan.usage(answer.output_tokens + searched.output_tokens) | terms.usage(body, searched)
         usage["input_tokens"] += searched.input_tokens
@@ -125,7 +128,7 @@ class StandIn:
                 purpose,
                 stream=False,
                 at=now,
-                label=label,
+                label=word,
                 fault=None,
                 api_key_id=api_key_id,
                 batch=batch,
@@ -134,7 +137,12 @@ class StandIn:
         )
         return message
 
-    def _label(self, body: dict[str, Any]) -> str:
+    def _word(self, body: dict[str, Any], purpose: str) -> str | None:
+        """The label or the verdict that a call asks for."""
+        if purpose == "answer":
+            return None
+        if purpose == "verifier":
+            return verdicts.verdict_of(body)
         return self.script.labels.pop(0) if self.script.labels else labels.label_of(body)
 
     def _message(
@@ -148,9 +156,16 @@ class StandIn:
             "content": [*before, *answer.content],
             "stop_reason": answer.stop_reason,
             "stop_sequence": answer.stop_sequence,
-            "stop_details": None,
+            "stop_details": REFUSED if answer.stop_reason == "refusal" else None,
             "usage": usage,
         }
+
+
+def _purpose(body: dict[str, Any]) -> str:
+    """What a call is for, by the structured output that it asks for."""
+    if labels.asks_for_label(body):
+        return "classifier"
+    return "verifier" if verdicts.asks_for_verdict(body) else "answer"
 
 
 def _stream_error(fault: Fault | None) -> ApiError | None:

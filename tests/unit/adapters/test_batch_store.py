@@ -18,7 +18,8 @@ from cost_router.core.budget import Period, Scope
 from cost_router.core.errors import InvalidRequest, StoreError
 from cost_router.core.groups import End, Tally
 from cost_router.core.job_ports import HeldJob, Kept, Lease, Occupied, Spent, Why
-from cost_router.core.words import Label
+from cost_router.core.ledger import Shadow
+from cost_router.core.words import Label, Tier
 from tests.builders import NOW, run
 from tests.unit.adapters.test_job_store import LosesReplies, all_at_once, make_jobs, messages, outcomes_of, over
 from tests.unit.adapters.test_job_store import held as all_held
@@ -42,6 +43,7 @@ LINE = Line(
     classifier_cost_usd=Decimal("0.0000441"),
     parked_at=NOW,
     spent_usd=Decimal("0.001"),
+    effort="low",
 )
 SCOPES = (Scope("account", Decimal("10.5")), Scope("tenant#acme", Decimal(3), Period.MONTH))
 WITH_MONEY = dataclasses.replace(LINE, aside=Aside(Decimal("0.00123"), NOW, SCOPES), tries=1)
@@ -127,7 +129,9 @@ def test_a_line_without_label_session_and_deadline_and_one_with_all_are_read_as_
     store: DynamoBatchStore,
 ) -> None:
     bare = dataclasses.replace(LINE, custom_id="bare", request_id="req_bare", label=None, session=None, tags={})
-    full = dataclasses.replace(URGENT, custom_id="full", request_id="req_full", aside=WITH_MONEY.aside, tries=1)
+    seen = Shadow(Label.COMPLEX, Tier.OPUS, "claude-opus-4-8")
+    tried = dataclasses.replace(URGENT, arm="control", shadow=seen, aside=WITH_MONEY.aside, tries=1)
+    full = dataclasses.replace(tried, custom_id="full", request_id="req_full")
     park(store, bare)
     park(store, full)
     assert (parked(store), parked(store, urgent=True)) == ([bare], [full])

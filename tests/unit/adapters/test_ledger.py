@@ -13,13 +13,13 @@ from botocore.exceptions import ClientError
 
 from cost_router.adapters.aws import Aws
 from cost_router.adapters.ledger import DynamoLedger
-from cost_router.adapters.ledger_items import row
+from cost_router.adapters.ledger_items import entry_in, row
 from cost_router.adapters.system import SystemChance, SystemClock
 from cost_router.adapters.transactions import TRIES
 from cost_router.contract import Table
 from cost_router.core.budget import Pace, Period, Reservation, Scope, Standing
 from cost_router.core.errors import BudgetExhausted, PaceExceeded, StoreError
-from cost_router.core.ledger import Entry, reversal, swept
+from cost_router.core.ledger import Entry, Shadow, reversal, swept
 from cost_router.core.pricing import Usage
 from cost_router.core.words import Label, Tier
 from tests.builders import NOW, FakeClock, FixedChance, run
@@ -121,6 +121,34 @@ def test_an_entry_is_kept_with_the_attributes_of_the_design(aws: Aws) -> None:
             "flags": [],
         }
     }
+
+
+def test_what_a_marker_of_the_routers_saved_is_kept_where_there_was_one(aws: Aws) -> None:
+    booked = ledger(aws)
+    marked = dataclasses.replace(ENTRY, entry_id="req_1#2", cache_saved_usd=Decimal("-0.0005"))
+    run(booked.book([ENTRY, marked], []))
+    plain, item = items(booked, "entries#2026-11-23").values()
+    assert "cache_saved_usd" not in plain
+    assert item["cache_saved_usd"] == Decimal("-0.0005")
+    assert (entry_in(plain), entry_in(item)) == (ENTRY, marked)
+
+
+def test_the_arm_and_what_a_shadow_would_have_done_are_kept_and_read_back(aws: Aws) -> None:
+    booked = ledger(aws)
+    shadow = Shadow(Label.COMPLEX, Tier.OPUS, "claude-opus-4-8", Decimal("0.00075"))
+    unsure = dataclasses.replace(ENTRY, entry_id="req_1#1", shadow=Shadow(None, Tier.HAIKU, "claude-haiku-4-5"))
+    entries = [dataclasses.replace(ENTRY, arm="control", shadow=shadow), unsure]
+    run(booked.book(entries, []))
+    found = items(booked, "entries#2026-11-23")
+    told = {name: value for name, value in found["req_1#0"].items() if name == "arm" or "shadow" in name}
+    assert told == {
+        "arm": "control",
+        "shadow_label": "complex",
+        "shadow_tier": "opus",
+        "shadow_model": "claude-opus-4-8",
+        "shadow_cost_usd": Decimal("0.00075"),
+    }
+    assert [entry_in(item) for item in found.values()] == entries
 
 
 def test_counters_are_the_sums_of_their_entries_to_the_last_digit(aws: Aws) -> None:

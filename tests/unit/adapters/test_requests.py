@@ -36,7 +36,7 @@ FULL = Receipt(
     adapted=("thinking", "temperature"),
     upstream_request_id="req_claudes",
     usage=Usage(1, 2, 3, 4, 5, web_search_requests=6, speed="fast", inference_geo="us"),
-    bill=Bill(Decimal("0.000000000123"), Decimal("0.1"), Decimal("12345.6789")),
+    bill=Bill(Decimal("0.000000000123"), Decimal("0.1"), Decimal("12345.6789"), Decimal("-0.0005")),
     ambiguous=2,
     latency_ms=90_000,
 )

@@ -1,5 +1,6 @@
 """Log lines and EMF metrics as they leave on standard output."""
 
+import datetime as dt
 import json
 import uuid
 from decimal import Decimal
@@ -10,10 +11,12 @@ import pytest
 from cost_router.adapters.telemetry import PowertoolsTelemetry
 from cost_router.contract import NAMESPACE, Metric
 from cost_router.core.errors import StoreError
+from cost_router.core.feedback import Feedback
 from cost_router.core.ledger import Bill
 from cost_router.core.pricing import Usage
 from cost_router.core.record import Collected, Record
 from cost_router.core.words import Label, Tier
+from tests.builders import NOW
 from tests.unit.adapters.test_ledger import CLASSIFIED, ENTRY
 
 FULL = {
@@ -23,18 +26,38 @@ FULL = {
     "tier": Tier.HAIKU,
     "model": "claude-haiku-5-5",
     "usage": Usage(1, 2, 3, 4, 5),
-    "bill": Bill(Decimal("0.000031"), Decimal("0.0000000001"), Decimal("0.00124")),
+    "bill": Bill(Decimal("0.000031"), Decimal("0.0000000001"), Decimal("0.00124"), Decimal("-0.0005")),
     "spend_today_usd": Decimal("1.5"),
     "unreserved": 1,
     "cache": "hit",
     "classifier_ms": 12.34,
     "classifier_failed": True,
     "fallback": True,
+    "cascade": "json",
+    "escalated": True,
+    "speculation": "used",
     "rate_limits": 2,
     "ambiguous": 1,
     "latency_ms": 56.78,
     "upstream_request_id": "req_up",
 }
+
+RATED = Feedback(
+    request_id="req_1",
+    at=NOW,
+    given_at=NOW + dt.timedelta(hours=20),  # on the day after
+    tenant="acme",
+    tags={"team": "shop"},
+    arm="candidate",
+    label=Label.MODERATE,
+    tier=Tier.SONNET,
+    model="claude-sonnet-5-5",
+    cause="classifier",
+    cost_usd=Decimal("0.000344"),
+    baseline_usd=Decimal("0.0006"),
+    score=Decimal("0.333333333333333333"),
+    comment="a canary sings",
+)
 
 
 def make() -> PowertoolsTelemetry:
@@ -72,12 +95,13 @@ def contract() -> set[str]:
 def test_the_metrics_emitted_are_exactly_those_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry = make()
     telemetry.done(record(**FULL))
-    telemetry.done(record(cache="miss", status=500))
+    telemetry.done(record(cache="miss", status=500, classifier_skipped=True, speculation="abandoned"))
     for outcome in ("done", "failed", "deferred"):
         telemetry.done(record(kind="job", outcome=outcome))
     telemetry.unbooked([ENTRY], StoreError("dynamodb: down"))
     telemetry.collected(Collected(Decimal(1), Decimal(2), swept=3, steps=4))
     telemetry.stopped(402, 60.0)
+    telemetry.rated(RATED)
     telemetry.drifted("2026-11-23", Decimal("0.5"), Decimal(0))
     _, emf = lines(capsys)
     assert set().union(*map(metrics, emf)) == contract()
@@ -91,11 +115,14 @@ def test_the_values_of_one_request(capsys: pytest.CaptureFixture[str]) -> None:
         "Requests": 1.0,
         "SpendUSD": 0.000031,
         "SavedUSD": 0.001209,
+        "CacheSavedUSD": -0.0005,
         "SpendTodayUSD": 1.5,
         "ClassifierLatency": 12.34,
         "ClassifierFailures": 1.0,
         "LabelCacheHits": 1.0,
         "Fallbacks": 1.0,
+        "CascadeEscalations": 1.0,
+        "SpeculationsUsed": 1.0,
         "RateLimits": 2.0,
         "AmbiguousPayments": 1.0,
         "UnreservedCalls": 1.0,
@@ -202,8 +229,12 @@ def test_the_log_line_of_a_request(capsys: pytest.CaptureFixture[str]) -> None:
         "cost_usd": "0.000031",
         "classifier_cost_usd": "0.0000000001",
         "baseline_usd": "0.00124",
+        "cache_saved_usd": "-0.0005",
         "latency_ms": 56.8,
         "classifier_ms": 12.3,
+        "cascade": "json",
+        "escalated": True,
+        "speculation": "used",
         "status": 200,
     } | {name: None for name in ("job", "outcome", "error") if name in line}
     assert (line["level"], line["message"]) == ("INFO", "request")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cost_router.core import steps
+from cost_router.core import rules, steps
 from cost_router.core.ask import read_ask
 from cost_router.core.words import Label
 
@@ -21,12 +21,17 @@ def after(*results: str, system: str = "", failed: bool = False, ask: str = "Wha
     return {"messages": messages, "system": system}
 
 
+def step(body: dict[str, Any], asked: Label) -> tuple[Label, str | None]:
+    """The label of the step that ends a conversation whose ask has this one."""
+    return rules.raised(read_ask(body), 10, asked, frozenset())
+
+
 @pytest.mark.parametrize("label", list(Label))
 def test_a_human_turn_has_the_label_of_its_ask(label: Label) -> None:
-    assert steps.label_of(read_ask(after()), label) == (label, None)
+    assert step(after(), label) == (label, None)
     new_ask = after("x" * 9_999)
     new_ask["messages"].append({"role": "user", "content": "And now?"})
-    assert steps.label_of(read_ask(new_ask), label) == (label, None)
+    assert step(new_ask, label) == (label, None)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,7 @@ def test_a_human_turn_has_the_label_of_its_ask(label: Label) -> None:
     ],
 )
 def test_a_short_answer_of_a_tool_leaves_an_extraction(asked: Label, expected: tuple[Label, str | None]) -> None:
-    assert steps.label_of(read_ask(after("21 degrees")), asked) == expected
+    assert step(after("21 degrees"), asked) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,7 @@ def test_a_short_answer_of_a_tool_leaves_an_extraction(asked: Label, expected: t
     ],
 )
 def test_an_agent_at_work_plans(asked: Label, expected: tuple[Label, str | None]) -> None:
-    assert steps.label_of(read_ask(after("a", "b", "c")), asked) == expected
+    assert step(after("a", "b", "c"), asked) == expected
 
 
 @pytest.mark.parametrize(

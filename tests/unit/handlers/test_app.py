@@ -210,6 +210,7 @@ def test_a_dry_run_tells_the_decision() -> None:
         "estimated_input_tokens": 10,
         "estimated_cost_usd": "0.02004",
         "classifier_cost_usd": "0.000044",
+        "classifier_ms": 0.0,
     }
     assert world.claude.answer_calls == []
     assert world.telemetry.records[0].kind == "route"

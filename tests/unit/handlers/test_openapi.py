@@ -16,9 +16,10 @@ from cost_router import __version__
 from cost_router.core.budget import Limits
 from cost_router.core.errors import Failure, RouterError, UpstreamError
 from cost_router.core.pricing import Usage
+from cost_router.core.routing import Routing
 from cost_router.handlers import replies
 from cost_router.handlers.batch_lines import LANE_HEADER
-from cost_router.handlers.hints import HEADER_PREFIX, HINT_FIELDS
+from cost_router.handlers.hints import HEADER_PREFIX, HINT_FIELDS, SHARED_FIELDS
 from cost_router.handlers.openapi import document
 from tests.builders import World, failing, limited, message_body, rejected, streamed_steps, tenant
 from tests.unit.handlers.client import WITH_KEY, post, request
@@ -29,7 +30,8 @@ PATHS: dict[str, dict[str, Any]] = DOCUMENT["paths"]
 OPERATIONS = {(path, method.upper()): found for path, methods in PATHS.items() for method, found in methods.items()}
 OPEN = {("/health", "GET"), ("/openapi.json", "GET")}
 ASKING = {("/v1/messages", "POST"), ("/v1/messages/count_tokens", "POST"), ("/v1/route", "POST")}
-WITH_BODY = ASKING | {("/v1/messages/batches", "POST")}
+BULK = ("/v1/messages/batches", "POST")
+WITH_BODY = ASKING | {BULK}
 BATCH = {"requests": [{"custom_id": "a", "params": message_body()}]}
 
 
@@ -202,13 +204,13 @@ def test_an_error_without_a_status_of_its_own_is_a_500() -> None:
 
 def test_every_hint_is_described_where_answers_are_asked_for_and_none_besides() -> None:
     hints = {HEADER_PREFIX + field.replace("_", "-") for field in HINT_FIELDS}
+    shared = {HEADER_PREFIX + field.replace("_", "-") for field in SHARED_FIELDS} | {LANE_HEADER}
     for place, operation in OPERATIONS.items():
         told = {name for name in parameters(operation, "header") if name.startswith(HEADER_PREFIX)}
-        batch = {LANE_HEADER} if place == ("/v1/messages/batches", "POST") else set()
-        assert told == (hints | batch if place in WITH_BODY else set())
+        assert told == (hints if place in ASKING else shared if place == BULK else set())
     schemas = DOCUMENT["components"]["schemas"]
     assert set(schemas["Hints"]["properties"]) == set(HINT_FIELDS)
-    assert set(schemas["BatchHints"]["properties"]) == {*HINT_FIELDS, "lane", "answer_by"}
+    assert set(schemas["BatchHints"]["properties"]) == {*SHARED_FIELDS, "lane", "answer_by"}
 
 
 def test_every_header_of_ours_in_the_code_is_described() -> None:
@@ -222,9 +224,11 @@ def test_every_header_of_ours_in_the_code_is_described() -> None:
 # --- what is really answered
 
 
+CANARY = Routing.parse({"candidate": {"mode": "canary", "percent": 100, "lineup": "article"}})
 OVERRUN = UpstreamError(Failure.TIMEOUT, maybe_billed=True)
 ANSWERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "answered": ({}, {}),
+    "while there is a candidate": ({"routing": CANARY}, {}),
     "adapted and streamed": ({"script": [streamed_steps()]}, {"model": "opus", "stream": True}),
     "without a budget": ({"budget": None}, {}),
     "refused by Claude": ({"script": [rejected(402, account=True)]}, {}),

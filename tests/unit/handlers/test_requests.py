@@ -74,6 +74,7 @@ def test_an_answered_request_tells_what_it_cost_and_why_it_ran_where_it_did() ->
         "tier": "sonnet",
         "label": "moderate",
         "cause": "classifier",
+        "arm": None,
         "adapted": [],
         "upstream_request_id": "req_upstream",
         "usage": {
@@ -87,6 +88,7 @@ def test_an_answered_request_tells_what_it_cost_and_why_it_ran_where_it_did() ->
         "classifier_cost_usd": answer.headers["x-router-classifier-cost-usd"],
         "baseline_usd": answer.headers["x-router-baseline-usd"],
         "saved_usd": f"{saved:f}",
+        "cache_saved_usd": "0",
         "ambiguous": 0,
         "latency_ms": 1_000,
         "tags": {"customer": "acme", "team": "shop"},

@@ -94,6 +94,8 @@ def test_what_is_missing_is_named(name: str) -> None:
         (Env.MAX_BODY_BYTES, "0"),
         (Env.MAX_BODY_BYTES, "0.5"),
         (Env.MAX_BODY_BYTES, "1e6"),
+        (Env.SAMPLE_PERCENT, "101"),
+        (Env.SAMPLE_PERCENT, "0.5"),
         (Env.JOB_CONCURRENCY, "0"),
         (Env.JOB_CONCURRENCY, "0.5"),  # would be a gate that nothing passes
         (Env.JOB_CONCURRENCY, "many"),
@@ -103,6 +105,10 @@ def test_what_is_missing_is_named(name: str) -> None:
 def test_a_bad_value_is_quoted_by_name_with_what_is_accepted(name: str, value: str) -> None:
     with pytest.raises(BadSetting, match=f"{name}='{value}'; accepted: "):
         read(**{name: value})
+
+
+def test_no_samples_are_kept_unless_a_share_is_set() -> None:
+    assert [read(**{Env.SAMPLE_PERCENT: value})[1].sample_percent for value in ("", "0", "5", "100")] == [0, 0, 5, 100]
 
 
 def test_a_provider_without_its_setting_is_named() -> None:

@@ -79,7 +79,7 @@ def test_a_day_without_traffic_is_empty_not_an_error() -> None:
         ("?day=20261123", "day: '20261123'; accepted: a UTC day as YYYY-MM-DD"),
         ("?day=2026-02-30", "day: '2026-02-30'"),
         ("?day=2026-11-24", "day: '2026-11-24'; accepted: a UTC day as YYYY-MM-DD, up to 2026-11-23"),
-        ("?by=user", "by: 'user'; accepted: model, tier, label, tenant, group, tag:NAME"),
+        ("?by=user", "by: 'user'; accepted: model, tier, label, tenant, group, arm, tag:NAME"),
         ("?by=tag:", "by: 'tag:'; accepted"),
         ("?group=model", "'group' is unknown; accepted: day, by"),
     ],

@@ -23,7 +23,7 @@ from tests.unit.handlers.test_streaming import until
 
 USAGE = Usage(input_tokens=1_000, output_tokens=100)
 ANSWER = reply("claude-opus-5-5", "the answer", USAGE)
-AT_ONCE = Heartbeat(after=0.0, every=0.001)
+AT_ONCE = Heartbeat(after=0.02, every=0.001)  # once the decision is made, which takes turns of the loop but no time
 
 
 @dataclass

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from infra.operate.report import BadReport, days_asked, forecast, rows
+from infra.operate.show import remarks
 from tests.unit.operate.entries import DAY, NOON, ambiguous, classifier, entry, report_of
 
 TOTALS = ("requests", "cost_usd", "classifier_cost_usd", "baseline_usd", "saved_usd")
@@ -29,6 +30,13 @@ def test_only_classifier_entries_are_no_requests_and_a_negative_saving() -> None
 def test_savings_are_net_of_classifier_and_ambiguous_calls() -> None:
     assert totals_of(classifier(), ambiguous(), entry()) == (1, "0.020235", "0.000085", "0.006", "-0.014235")
     assert totals_of(classifier(), entry()) == (1, "0.000235", "0.000085", "0.006", "0.005765")
+
+
+def test_what_markers_of_the_routers_saved_is_told_apart() -> None:
+    made = report_of(entry(cache_saved_usd=Decimal("0.001")), entry("r2", cache_saved_usd=Decimal("-0.0004")), entry())
+    assert (made.json()["totals"]["cache_saved_usd"], made.json()["totals"]["saved_usd"]) == ("0.0006", "0.01755")
+    assert "Saved by the router's cache markers, beside what is above: $0.000600." in remarks(made)
+    assert not any("markers" in line for line in remarks(report_of(entry())))
 
 
 def test_a_classifier_call_counts_for_the_model_that_answered() -> None:

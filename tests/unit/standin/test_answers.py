@@ -192,6 +192,40 @@ def test_the_heuristic_knows_the_kinds_of_asks_of_the_demo(desk: Desk, label: st
     assert json.loads(desk.post(classify(ask)).json()["content"][0]["text"]) == {"label": label}
 
 
+EMPTY_SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+def test_a_scripted_answer_is_the_next_ones_that_is_no_classifiers_and_no_verifiers(desk: Desk, ask: Json) -> None:
+    form = {"output_config": {"format": {"type": "json_schema", "schema": EMPTY_SCHEMA}}}
+    desk.script(answers=["refusal", "empty", "not-json"])
+    desk.post(classify("hello"))
+    desk.post(verify("hello"))
+    refused, empty, prose, usual = (desk.post(ask | form).json() for _ in range(4))
+    assert (refused["stop_reason"], refused["content"], refused["stop_details"]["type"]) == ("refusal", [], "refusal")
+    assert (empty["stop_reason"], empty["content"], empty["stop_details"]) == ("end_turn", [], None)
+    assert prose["content"][0]["text"].startswith("[stand-in answer")
+    assert usual["content"][0]["text"] == "{}"
+    assert [call["usage"]["output_tokens"] for call in desk.meter()[2:4]] == [1, 1]
+
+
+def test_a_verifier_call_passes_what_no_marker_fails(desk: Desk) -> None:
+    texts = ["[[label:simple]] fine", "it [[verdict:fails]]", "[[verdict:passes]]"]
+    answers = [desk.post(verify(text)).json()["content"][0]["text"] for text in texts]
+    assert [json.loads(answer)["verdict"] for answer in answers] == ["passes", "fails", "passes"]
+    assert [(call["purpose"], call["label"]) for call in desk.meter()] == [
+        ("verifier", "passes"),
+        ("verifier", "fails"),
+        ("verifier", "passes"),
+    ]
+
+
+def verify(text: str) -> Json:
+    """A verifier call on `text`, as a router would make it."""
+    body = classify(text)
+    schema = EMPTY_SCHEMA | {"properties": {"verdict": {"type": "string", "enum": ["passes", "fails"]}}}
+    return body | {"output_config": {"format": {"type": "json_schema", "schema": schema | {"required": ["verdict"]}}}}
+
+
 def test_it_thinks_when_it_is_asked_to_and_streams_the_thought_and_its_signature(desk: Desk, ask: Json) -> None:
     thoughtful = ask | {"messages": [{"role": "user", "content": "hello [[think]]"}]}
     message = desk.post(thoughtful).json()

@@ -125,6 +125,8 @@ def test_a_billed_fault_waits_for_the_limit(desk: Desk, ask: Json) -> None:
         ({"faults": [{"kind": "fire"}]}, "faults.0.kind: 'fire'; accepted: cut_before, cut_after, html"),
         ({"faults": [{"status": 500, "kind": "html"}]}, "faults.0: accepted: a status, or a kind"),
         ({"faults": [{"status": 500, "purpose": "judge"}]}, "faults.0.purpose: 'judge'; accepted: classifier, answer"),
+        ({"answers": ["wrong"]}, "answers.0: 'wrong'; accepted: refusal, empty, not-json"),
+        ({"answers": "empty"}, "answers: 'empty' is not a list; accepted: of refusal, empty, not-json"),
         ({"system_role": True}, "system_role: True; accepted: accept, refuse, as_api"),
         ([], "script: [] is not an object; accepted fields: limits, "),
     ],
@@ -146,6 +148,7 @@ def test_a_script_changes_only_what_it_names_and_nothing_when_it_is_wrong(desk: 
 
 def test_reset_clears_everything(desk: Desk, ask: Json) -> None:
     desk.script(limits={"rpm": 1}, latency=1, faults=[{"status": 500}], labels=["simple"], system_role="refuse")
+    desk.script(answers=["empty", "refusal"])
     desk.post(ask)
     state = desk.client.post("/_reset").json()
     assert state == {
@@ -155,6 +158,7 @@ def test_reset_clears_everything(desk: Desk, ask: Json) -> None:
         "chunk_delay": 0.0,
         "report_delay": 0.0,
         "labels": [],
+        "answers": [],
         "system_role": "as_api",
         "forced_tool_use": "as_api",
         "foreign_thinking": "as_api",
