@@ -28,6 +28,12 @@ CREATE EXTERNAL TABLE IF NOT EXISTS claude_ledger (
   output_tokens bigint,
   cost_usd string,
   baseline_usd string,
+  cache_saved_usd string,
+  arm string,
+  shadow_label string,
+  shadow_tier string,
+  shadow_model string,
+  shadow_cost_usd string,
   flags array<string>
 )
 PARTITIONED BY (day string)
