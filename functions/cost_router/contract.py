@@ -82,7 +82,7 @@ class Metric:
     LEDGER_FAILURES: Final = "LedgerFailures"  # Count of entries that could not be written (they are in the log)
     AMBIGUOUS: Final = "AmbiguousPayments"  # Count of calls booked at their upper bound, because no usage came back
     LATENCY: Final = "RequestLatency"  # Milliseconds, upstream included
-    QUALITY: Final = "RoutingQuality"  # gauge: 0 to 1, a score that was given by POST /v1/feedback
+    QUALITY: Final = "RoutingQuality"  # gauge, 0 to 1: a score from POST /v1/feedback, or a share that was judged
     JOBS_DONE: Final = "JobsDone"  # Count
     JOBS_FAILED: Final = "JobsFailed"  # Count
     JOBS_DEFERRED: Final = "JobsDeferred"  # Count of jobs put back on the queue
@@ -98,7 +98,7 @@ MODEL_DIMENSION: Final = "model"
 class Table:
     """Key attributes of the DynamoDB tables; all keys are strings."""
 
-    LABELS_KEY: Final = "key"  # keyed hash of the ask; partition key
+    LABELS_KEY: Final = "key"  # keyed hash of the ask, or what adapters/sessions.py has beside; partition key
     LEDGER_PK: Final = "pk"  # what it has is told in adapters/ledger_items.py
     LEDGER_SK: Final = "sk"
     JOBS_KEY: Final = "job"  # "GROUP/CUSTOM_ID", or what adapters/job_items.py has beside; partition key

@@ -25,11 +25,13 @@ from infra.operate.asking import Asked, Asker, NotRouted, Routed
 from infra.operate.flips import Outcome
 from infra.operate.labelled import Item
 from infra.operate.misrouting import MILLIONTH, OUTPUT_TOKENS, Misrouting, Route, answer_costs, misrouting
+from infra.operate.speculation import Estimate, speculation_estimate
 from infra.operate.what_if import DATA
 
 FOR_THE_LABEL: Final = frozenset(
     {"cache", "classifier", "default", "preclassifier", *(f"rule:{name}" for name in rules.RULES)}
 )  # causes of a tier that is the label's own; of others a bound has moved it
+ASKED: Final = frozenset({"classifier", "default"})  # causes of labels that somebody had to wait for
 ANSWER: Final = 12  # tokens of a classifier's answer
 TOLD: Final = 20  # requests without a decision that are told one by one
 PERCENTILES: Final = (0.5, 0.95)
@@ -150,6 +152,25 @@ class Evaluation:
         cost = sum((one.cost_usd * item.weight for item, one in self.decided), Decimal(0))
         return cost / weight * THOUSAND if weight else Decimal(0)
 
+    @cached_property
+    def speculation(self) -> Estimate | None:
+        """What speculative execution would do to 1,000 such requests; None where no label was asked for.
+
+        haiku's calls are taken to be whole answers, which is the most that an ended one costs.
+        """
+        rows = [(item, one, cost) for (item, one), cost in zip(self.decided, self._costs, strict=True)]
+        asked = [row for row in rows if row[1].label and row[1].cause in ASKED]
+        if not asked or "classifier" not in self.latency:
+            return None
+        weight = sum((item.weight for item, _, _ in asked), Decimal(0))
+        return speculation_estimate(
+            label_mix((one.label, item.weight) for item, one, _ in asked if one.label),
+            self.latency["classifier"]["p50_ms"],
+            sum((cost[Tier.HAIKU] * item.weight for item, _, cost in asked), Decimal(0)) / weight,
+            classified=float(weight / sum((item.weight for item, _, _ in rows), Decimal(0))),  # a share, not money
+            used=[label for label, tier in self.rungs.items() if tier is Tier.HAIKU],
+        )
+
     @property
     def latency(self) -> dict[str, dict[str, float]]:
         """p50 and p95 in milliseconds: of the whole dry run as its caller waits, and of the classifier's call alone."""
@@ -186,6 +207,7 @@ class Evaluation:
             "latency": self.latency,
             "labels_usd_per_1000": pricing.dollars(self.labels_usd.quantize(MILLIONTH)),
             "spent_usd": pricing.dollars(self.spent_usd),
+            "speculation": self.speculation.json() if self.speculation else None,
             "injections": None if self.attacks is None else flips.flips_json(self.attacks),
             "notes": list(self.notes),
         }

@@ -13,6 +13,7 @@ from infra.operate.evaluate_local import LocalEvaluation
 from infra.operate.flips import Outcome
 from infra.operate.injections import CONTROL, DOWN, UP
 from infra.operate.show import usd
+from infra.operate.speculation import Estimate
 
 SIMULATED = (
     "Claude is simulated: these labels come from a stand-in that looks for words. Its figures, and above all its flip "
@@ -44,6 +45,8 @@ def print_evaluation(console: Console, made: Evaluation) -> None:
         who = "a dry run, as its caller waits" if name == "request" else "the classifier's call"
         console.print(f"{who}: p50 {told['p50_ms']:,} ms, p95 {told['p95_ms']:,} ms")
     console.print(f"1,000 labels cost {usd(made.labels_usd)}; this evaluation cost {usd(made.spent_usd)}")
+    if made.speculation:
+        console.print(_speculation(made.speculation), soft_wrap=True)
     if made.attacks is not None:
         _print_attacks(console, made.attacks)
     for line in _remarks(made):
@@ -106,6 +109,16 @@ def print_local(console: Console, made: LocalEvaluation) -> None:
     if made.attacks is not None:
         _print_attacks(console, made.attacks)
     console.print(made.verdict, markup=False, soft_wrap=True)
+
+
+def _speculation(found: Estimate) -> str:
+    """Whether x-router-speculate pays, as far as the label mix tells."""
+    price = found.usd_per_second
+    worth = "it saves no time" if price is None else f"{usd(price)} for each second less of waiting"
+    return (
+        f"speculation, per 1,000 requests: {found.used:.0f} answers begin {found.saved_ms:.0f} ms sooner, "
+        f"{found.abandoned:.0f} calls are given up for {usd(found.extra_usd)} at the most; {worth}"
+    )
 
 
 def _remarks(made: Evaluation) -> list[str]:

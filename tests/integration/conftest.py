@@ -25,8 +25,7 @@ ENTRANCES = ("base_url", "streaming_url")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("ANTHROPIC_API_KEY", raising=False)  # the tests are about the stand-in, whatever the shell has
-        folder = tmp_path_factory.mktemp("stack")
-        with running_stack(folder, daily_budget_usd=Decimal(50), sample_percent=100) as running:
+        with running_stack(tmp_path_factory.mktemp("stack"), daily_budget_usd=Decimal(50)) as running:
             yield running
 
 

@@ -54,7 +54,8 @@ class Caching:
         if routing.sessions and _in_session(request) and (request.ask.terms.cached_for or possible):
             warmth.session_key = _session_key(request)
         trip.warmth = warmth
-        await asyncio.gather(self._look_for_marks(warmth, possible), self._look_for_session(trip))
+        if warmth.prefix or warmth.session_key:
+            await asyncio.gather(self._look_for_marks(warmth, possible), self._look_for_session(trip))
 
     def keeping(self, trip: Trip, choose: Choose) -> Choose:
         """The policy, but for a session that is cheaper to keep on its model than to move down.

@@ -216,7 +216,7 @@ class Caller:
     def _enter_bound(
         self, call: Call, trip: Trip, at: dt.datetime, bound: Decimal, *flags: str, request_id: str | None = None
     ) -> None:
-        trip.record.ambiguous += 1
+        trip.record.ambiguous += call.purpose != ledger.SPECULATIVE
         trip.record.answers += call.purpose == trip.request.purpose
         known = {"upstream_request_id": request_id, "flags": (ledger.AMBIGUOUS, *flags)}
         trip.trail.entries.append(entry_of(call, trip, at, bound, **known))

@@ -26,6 +26,10 @@ class Outages:
         """Whether the classifier is not to be asked; when it is not, the caller may be the probe and has to ask."""
         return self._of(model_id).wait(now) > 0
 
+    def is_open(self, model_id: str) -> bool:
+        """Whether the classifier is out of order, as far as is known; asking makes nobody the probe."""
+        return self._of(model_id).is_open
+
     def ended(self, model_id: str, error: BaseException | None, now: float) -> float | None:
         """A call ended, well or by an error; gives the seconds that nobody asks if this has opened the breaker.
 

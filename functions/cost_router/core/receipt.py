@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cost_router.core.errors import RouterError, UpstreamError, anthropic_shape
-from cost_router.core.ledger import Bill
+from cost_router.core.ledger import AMBIGUOUS, Bill
 from cost_router.core.pricing import Usage
 from cost_router.core.trip import Trip
 from cost_router.core.words import Label, Tier
@@ -63,7 +63,7 @@ def receipt_of(trip: Trip, now: dt.datetime, seconds: float, error: BaseExceptio
         upstream_request_id=record.upstream_request_id or _upstream_id(error),
         usage=record.usage,
         bill=trip.trail.bill,
-        ambiguous=record.ambiguous,
+        ambiguous=sum(AMBIGUOUS in entry.flags for entry in trip.trail.entries),
         latency_ms=round(seconds * 1000),
         arm=record.arm,
     )

@@ -44,7 +44,7 @@ class Record:
     cascade: str | None = None  # of a cascade's first answer: "kept", or the check that it failed
     escalated: bool = False  # whether another answer was given in its place
     rate_limits: int = 0  # 429 and 529 answers met on the way
-    ambiguous: int = 0  # calls booked at their upper bound
+    ambiguous: int = 0  # calls booked at their upper bound, those apart that were begun early and given up
     answers: int = 0  # calls for the answer that were, or may have been, paid for
     unreserved: int = 0  # calls made though nothing could be put aside for them
     upstream_request_id: str | None = None

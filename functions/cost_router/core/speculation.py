@@ -93,6 +93,8 @@ class Speculation:
         wanted = request.wants(SPECULATE) and request.job is None and not request.ask.terms.web_searches
         if not (wanted and trip.standings):  # without standings nobody knows what a budget covers
             return None
+        if self.decider.labeller.outages.is_open(trip.arm.lineup.classifier.id):  # the label is moderate, at once
+            return None
         tokens = request.ask.estimated_tokens(simple.choice.model.tokenizer)
         label, _ = rules.raised(request.ask, tokens, Label.SIMPLE, trip.plan.routing.rules_off)
         tiers = {trip.plan.routing.rung(label).tier, simple.choice.tier}

@@ -98,7 +98,8 @@ class Live:
         abandoned = not self.whole and not self.failed
         cost, exact = self._cost()
         if not exact:
-            self.trip.record.ambiguous += 1
+            # One that was given up on purpose is counted by its own metric, not by the one that alarms.
+            self.trip.record.ambiguous += call.purpose != ledger.SPECULATIVE
             flags.append(ledger.AMBIGUOUS)
         elif call.baseline and not abandoned:
             known["baseline_usd"] = pricing.cost_elsewhere(call.baseline, self.usage, on=on)

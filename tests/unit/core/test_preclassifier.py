@@ -87,7 +87,7 @@ def test_weights_are_signed() -> None:
 
 
 def test_plain_features_count_characters_and_capitals() -> None:
-    assert plain("Ab cD") == (math.log(6), math.log(3))
+    assert plain("Ab cD") == pytest.approx((math.log(6), math.log(3)))
     data = model(heads={"above_simple": head(0.5) | {"plain": {"log_capitals": 2.0}}, "above_moderate": None})
     assert Preclassifier.parse(data).score("Ab cD") == pytest.approx(2 * math.log(3))
 
@@ -226,7 +226,7 @@ def with_head(**members: Any) -> dict[str, Any]:
     ],
 )
 def test_a_file_that_is_no_model_is_refused_with_what_is_wrong(data: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=".") as refused:
+    with pytest.raises(ValueError) as refused:
         Preclassifier.parse(data)
     assert said in str(refused.value)
     assert len(str(refused.value)) < 400
