@@ -41,6 +41,7 @@ def train(
         if not as_json:
             console.print(line, style="dim", markup=False)
 
+    report.check_folder(out)
     made = training.train(rows.read_rows(files), agreement, strength, say)
     facts = report.facts(made.data, made.model, made.tested)
     report.write(made.data, out)

@@ -1,4 +1,4 @@
-"""The dashboard: money, then budgets and bookings, then traffic, then health, on CloudWatch's 24 columns.
+"""The dashboard: money, then budgets and bookings, then traffic, quality and health, on CloudWatch's 24 columns.
 
 `python -m infra.pictures` draws it from simulated traffic into docs/dashboard.png: look at it after a change.
 """
@@ -51,6 +51,7 @@ class Dashboard(Construct):
         self._row("", self._rates(limits.spend_anomaly))
         self._row("Budgets and bookings: best when empty", self._bookings())
         self._row("Traffic", self._traffic())
+        self._row("Quality", self._quality())
         self._row("Health", self._health())
         self._row("", [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=COLUMNS, height=4)])
 
@@ -145,6 +146,14 @@ class Dashboard(Construct):
             Graph(title="Requests per 5 minutes, by model", metrics=[requests], stacked=True).widget(),
             Graph(title="Labels per 5 minutes", metrics=self._counts(labels, FIVE)).widget(),
             Graph(title="Jobs per 5 minutes", metrics=[*self._counts(jobs, FIVE), waiting]).widget(),
+        ]
+
+    def _quality(self) -> list[cloudwatch.IWidget]:
+        scores = [self._metrics.ours(Metric.QUALITY, how, HOUR, how.lower()) for how in ("Average", "Minimum")]
+        escalated = self._counts({Metric.ESCALATIONS: "answered by the next tier"}, HOUR)
+        return [
+            Graph(title="Scores of answers per hour, 0 to 1", metrics=scores, width=2 * THIRD).widget(),
+            Graph(title="Cascades per hour whose first answer failed", metrics=escalated).widget(),
         ]
 
     def _health(self) -> list[cloudwatch.IWidget]:

@@ -14,7 +14,7 @@ from infra.quality.rows import read_rows
 from infra.quality.training import train
 
 SHIPPED: Final = Path(__file__).parents[2] / "functions" / "cost_router" / "data" / "preclassifier.json"
-AGREEMENT: Final = 0.8  # no label reaches more on these data: docs/routing-quality.md
+AGREEMENT: Final = 0.75  # little more can be reached on these data: docs/routing-quality.md
 
 
 def main() -> None:

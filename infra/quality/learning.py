@@ -119,6 +119,6 @@ def out_of_fold(lesson: Lesson, folds: NDArray[np.int_], strength: float) -> Flo
 
 def calibration(scores: Floats, answers: Floats, weights: Floats) -> tuple[float, float]:
     """Slope and offset that make log-odds of scores which are out of fold (Platt); a row half wrong is wrong."""
-    model = LogisticRegression(C=PENALTY_OFF, max_iter=1_000)
+    model = LogisticRegression(C=PENALTY_OFF, solver="liblinear", max_iter=1_000)
     model.fit(scores[:, None], (answers > 0).astype(int), sample_weight=weights)
     return float(model.coef_[0][0]), float(model.intercept_[0])

@@ -13,7 +13,8 @@ from infra.quality.policies import KEYWORDS, LENGTH, ORACLE, PRECLASSIFIER, RAND
 WIDTH, HEIGHT = 400, 300  # of a panel, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 34, 40
 ACROSS: Final = 2  # panels in a row
-LEGEND: Final = 34  # pixels
+LEGEND: Final = 22  # pixels of one of its lines
+ROOM: Final = 130  # of a name in it
 STEPS: Final = 5
 POINTS: Final = 120  # of a line: more are not seen
 COLOURS: Final = {
@@ -39,15 +40,15 @@ def svg(panels: Sequence[Panel]) -> str:
     """The whole picture."""
     across = min(ACROSS, len(panels))
     down = -(-len(panels) // across)
-    width, height = WIDTH * across, HEIGHT * down + LEGEND
+    names = [name for name in COLOURS if any(name in panel.curves for panel in panels)]
+    in_line = WIDTH * across // ROOM
+    width, height = WIDTH * across, HEIGHT * down + LEGEND * -(-len(names) // in_line)
     drawn = [
         f'<g transform="translate({WIDTH * (place % across)},{HEIGHT * (place // across)})">{_panel(panel)}</g>'
         for place, panel in enumerate(panels)
     ]
-    names = [name for name in COLOURS if any(name in panel.curves for panel in panels)]
-    room = width / len(names)
     for place, name in enumerate(names):
-        x, y = room * place + 12, height - LEGEND / 2
+        x, y = ROOM * (place % in_line) + 12, HEIGHT * down + LEGEND * (place // in_line) + LEGEND / 2
         drawn.append(_line(name, f"{x:.0f},{y:.0f} {x + 22:.0f},{y:.0f}"))
         drawn.append(f'<text x="{x + 27:.0f}" y="{y + 4:.0f}">{escape(name)}</text>')
     return (

@@ -58,6 +58,12 @@ def written(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def check_folder(out: Path) -> None:
+    """Whether a file can be there, asked before minutes go into training; raises `BadLabels`."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise BadLabels(f"{out}: {'a folder' if out.is_dir() else 'its folder is not there'}; accepted: a file's name")
+
+
 def write(data: Mapping[str, Any], out: Path) -> None:
     """Write the file, whole or not at all; raises `BadLabels`."""
     content = written(data)

@@ -28,6 +28,7 @@ from infra.quality.splits import fold, held_out
 from infra.quality.targets import Target, target
 
 FEWEST: Final = 20  # rows of either answer that a question is learned from
+LEAST_CHANCE: Final = 0.5  # of a label that is given: below it the others together are likelier
 FEWEST_GIVEN: Final = 50  # times that a label has to be given before its agreement means anything
 STRENGTHS: Final = (0.02, 0.05, 0.2, 1.0)  # tried when none is asked for
 CHANCE_DIGITS: Final = 4
@@ -153,7 +154,7 @@ def choose(found: Sequence[Chances], targets: Sequence[Target], agreement: float
         rows = [
             (one.of(label), told)
             for one, best, goal in zip(found, likeliest, targets, strict=True)
-            if best is label and (told := goal.agrees(label)) is not None
+            if best is label and one.of(label) >= LEAST_CHANCE and (told := goal.agrees(label)) is not None
         ]
         thresholds[label.value] = _lowest(sorted(rows, key=lambda row: -row[0]), agreement)
     return thresholds

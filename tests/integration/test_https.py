@@ -139,7 +139,7 @@ def test_a_pinned_tier_or_model_is_not_classified(client: anthropic.Anthropic, m
         ({"x-router-floor": "sonnet"}, None, "sonnet", "rule:floor"),
         ({}, {"floor": "opus"}, "opus", "rule:floor"),
         ({"x-router-floor": "sonnet"}, {"floor": "opus"}, "sonnet", "rule:floor"),
-        ({"x-router-ceiling": "haiku"}, None, "haiku", "classifier"),
+        ({"x-router-ceiling": "haiku"}, None, "haiku", "rule:ceiling"),
     ],
     ids=["header", "body", "header-wins", "ceiling"],
 )

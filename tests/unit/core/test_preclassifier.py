@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 import subprocess
 import sys
 import zlib
@@ -226,7 +227,6 @@ def with_head(**members: Any) -> dict[str, Any]:
     ],
 )
 def test_a_file_that_is_no_model_is_refused_with_what_is_wrong(data: Any, said: str) -> None:
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=re.escape(said)) as refused:
         Preclassifier.parse(data)
-    assert said in str(refused.value)
     assert len(str(refused.value)) < 400

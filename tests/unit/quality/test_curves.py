@@ -65,9 +65,7 @@ def test_intervals_are_those_of_a_seed_and_hold_the_value() -> None:
     weak = (rng.random(200) < 0.6).astype(float)
     outcomes = Outcomes(weak, np.ones(200), np.ones(200))
     policies = {"length": rng.random(200), "oracle": 1 - weak}
-    found, again, other = (
-        measure(policies, outcomes, np.zeros(200, dtype=int), seed, "length") for seed in (0, 0, 1)
-    )
+    found, again, other = (measure(policies, outcomes, np.zeros(200, dtype=int), seed, "length") for seed in (0, 0, 1))
     assert found["oracle"].apgr == again["oracle"].apgr != other["oracle"].apgr
     assert found["length"].apgr.low < found["length"].apgr.value < found["length"].apgr.high
     assert found["length"].over_length.value == 0

@@ -32,7 +32,13 @@ def test_all_shapes_are_read(tmp_path: Path) -> None:
         {"prompt": "Is 97 prime?", "label": "simple", "weight": 2.5, "id": "a"},
         {"params": body, "label": "complex"},
         {"prompt": "a", "weak": 1, "strong": 0, "weak_chars": 5, "strong_chars": 7, "domain": "law"},
-        {"prompt": "b", "correct": {HAIKU: 0, OPUS: True}, "cost_usd": {HAIKU: "0.001"}, "task": "gsm", "label": "simple"},
+        {
+            "prompt": "b",
+            "correct": {HAIKU: 0, OPUS: True},
+            "cost_usd": {HAIKU: "0.001"},
+            "task": "gsm",
+            "label": "simple",
+        },
     )
     assert (labelled.prompt, labelled.label, labelled.weight, labelled.id, labelled.alone) == (
         "Is 97 prime?",
@@ -43,7 +49,11 @@ def test_all_shapes_are_read(tmp_path: Path) -> None:
     )
     assert (whole.excerpt, whole.alone, whole.source) == ("Hi", False, "rows")
     assert (pair.correct, pair.characters, pair.subject) == ({"weak": 1, "strong": 0}, {"weak": 5, "strong": 7}, "law")
-    assert (models.correct, models.cost_usd, models.source) == ({HAIKU: 0, OPUS: 1}, {HAIKU: Decimal("0.001")}, "rows gsm")
+    assert (models.correct, models.cost_usd, models.source) == (
+        {HAIKU: 0, OPUS: 1},
+        {HAIKU: Decimal("0.001")},
+        "rows gsm",
+    )
 
 
 def test_a_long_prompt_is_read_by_its_excerpt(tmp_path: Path) -> None:
@@ -172,12 +182,12 @@ def test_what_tells_no_label_is_no_training_data(tmp_path: Path, line: dict[str,
 def test_a_prompt_is_in_the_same_part_and_fold_always_and_a_fifth_is_held_out() -> None:
     prompts = [f"prompt {number}" for number in range(1_000)]
     assert 160 < sum(map(splits.held_out, prompts)) < 240
-    assert [splits.held_out(prompt) for prompt in prompts[:8]] == HELD_OUT
+    assert [splits.held_out(prompt) for prompt in prompts[8:16]] == HELD_OUT
     assert [splits.fold(prompt) for prompt in prompts[:8]] == FOLDS
     assert {splits.subject_fold(prompt) for prompt in prompts} == {0, 1, 2, 3, 4}
 
 
-HELD_OUT = [False] * 8
+HELD_OUT = [True, *[False] * 6, True]
 FOLDS = [0, 3, 4, 0, 0, 2, 1, 3]
 
 
