@@ -1,7 +1,8 @@
 """What is known of prompt caches, in the `labels` table beside the labels, with a time to live of its own.
 
-Items: `session#HASH` -> a conversation as its last answer left it; `prefix#HASH` -> when each model has seen a prefix,
-in epoch milliseconds. Reads need not be consistent: what is missed is a marker or a session, which costs little.
+Items: `session#HASH` -> a conversation as its last answer left it, and what other models still have of it;
+`prefix#HASH` -> when each model has seen a prefix. Times are epoch milliseconds. Reads need not be consistent: what is
+missed is a marker or a session, which costs little.
 """
 
 import datetime as dt
@@ -12,7 +13,7 @@ from typing import Any, Final
 from cost_router.adapters.aws import Aws
 from cost_router.adapters.ledger_items import read, write
 from cost_router.contract import Table
-from cost_router.core.sessions import LIVES, Session
+from cost_router.core.sessions import LIVES, Session, Warm
 from cost_router.core.terms import FIVE_MINUTES
 
 SESSION: Final = "session#"
@@ -40,9 +41,10 @@ class DynamoSessions:
                 turns=int(item["turns"]),
                 at=_time(item["at"]),
                 ttl=item["ttl"],
+                others=_lasting(item.get("others", {}), now),  # older versions wrote none
             )
             return found if found.is_warm(now) else None
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
     async def put(self, key: str, session: Session) -> None:
@@ -56,6 +58,10 @@ class DynamoSessions:
             "turns": session.turns,
             "at": _number(session.at),
             "ttl": session.ttl,
+            "others": {
+                model: {"warm": warm.tokens, "at": _number(warm.at), "ttl": warm.ttl}
+                for model, warm in session.others.items()
+            },
         }
         await _put(self.aws, self.table, SESSION + key, told, session.at + LIVES[session.ttl])
 
@@ -91,6 +97,12 @@ async def _put(aws: Aws, table: str, key: str, told: Mapping[str, Any], until: d
     expires = int(until.timestamp()) + 1  # never before it is really over: who reads compares with the exact time
     item = {Table.LABELS_KEY: key, Table.TTL: expires, **told}
     await aws.call("dynamodb", "put_item", TableName=table, Item={name: write(value) for name, value in item.items()})
+
+
+def _lasting(told: Mapping[str, Any], now: dt.datetime) -> Mapping[str, Warm]:
+    """What the models still have; raises `KeyError` for a time to live that is not known."""
+    found = {model: Warm(int(row["warm"]), _time(row["at"]), row["ttl"]) for model, row in told.items()}
+    return {model: warm for model, warm in found.items() if warm.lasts(now)}
 
 
 def _number(at: dt.datetime) -> int:

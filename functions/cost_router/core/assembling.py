@@ -7,6 +7,9 @@ usage and what stands in a `message_delta` take the place of what `message_start
 A message that lacks something is worse than none. So whatever is not known here (an event, a part of a block, an order
 of things) or cannot be written again as it came (a number with more digits than a double holds) raises `Unassembled`;
 only unknown members beside a known part pass, which are hints on the way, such as an estimate of tokens.
+
+One thing is cut on purpose: the input of a tool, where the answer has come to the end of its tokens. What the API says
+of it unstreamed is not written anywhere; here it is what the SDK makes of it, the part that came whole, else nothing.
 """
 
 import json
@@ -24,7 +27,11 @@ IGNORED: Final = frozenset({"", "ping"})
 PIECES: Final = {"text_delta": "text", "thinking_delta": "thinking"}  # by delta, the member that it says a piece of
 WHOLE: Final = {"signature_delta": ("signature",), "compaction_delta": ("content", "encrypted_content")}
 INPUT: Final = "input"
+CUT: Final = frozenset({"max_tokens", "model_context_window_exceeded"})  # asked again it would be cut again
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+_TOKEN: Final = re.compile(
+    r'"(?:[^"\\]|\\.)*+("?)|[][{},:]|[^][{},:"\s]+', re.DOTALL
+)  # of JSON; a text may lack its end
 
 
 class Unassembled(ValueError):
@@ -39,6 +46,7 @@ class Assembly:
     whole: bool = False
     _pieces: dict[str, list[str]] = field(default_factory=dict, repr=False)  # of the block that is open, by member
     _open: bool = False
+    _cut: str | None = field(default=None, repr=False)  # the input of the last block, if it is not whole
 
     def add(self, event: Event) -> None:
         """Take one event; raises `Unassembled`."""
@@ -79,12 +87,12 @@ class Assembly:
             case "message_delta":
                 self._change({name: value for name, value in data.items() if name != "type"})
             case "message_stop" if not self._open:
-                self.whole = True
+                self._end()
             case _:
                 raise Unassembled(f"{kind}: unknown, or out of order")
 
     def _start(self, index: int, block: dict[str, Any]) -> None:
-        if self._open or index != len(self.message["content"]):
+        if self._open or self._cut is not None or index != len(self.message["content"]):
             raise Unassembled("content_block_start: out of order")
         if not isinstance(block["type"], str) or block["type"] == "fallback":  # then another model goes on
             raise Unassembled("content_block_start: type")
@@ -113,10 +121,27 @@ class Assembly:
         for member, pieces in self._pieces.items():
             text = "".join(pieces)
             if member == INPUT:
-                block[INPUT] = _parsed(text) if text else block[INPUT]
+                block[INPUT] = self._input(text) if text else block[INPUT]
             else:
                 block[member] = text
         self._open = False
+
+    def _input(self, text: str) -> Any:
+        """The input of a tool; {} for the time being where it is not whole: the end tells why."""
+        try:
+            return _parsed(text)
+        except (ValueError, RecursionError):
+            if not _unfinished(text)[1]:
+                raise
+            self._cut = text
+            return {}
+
+    def _end(self) -> None:
+        if self._cut is not None:
+            if self.message["stop_reason"] not in CUT:
+                raise Unassembled("message_stop: an input that is not whole")
+            self.message["content"][-1][INPUT] = _whole_part(self._cut)
+        self.whole = True
 
     def _change(self, data: dict[str, Any]) -> None:
         """Take what a `message_delta` tells; null takes the place of nothing."""
@@ -142,6 +167,42 @@ def _data(raw: bytes) -> Mapping[str, Any]:
 
 def _parsed(text: str) -> Any:
     return json.loads(text, parse_float=_number, parse_constant=_no_number)
+
+
+def _whole_part(text: str) -> Any:
+    """What of a JSON value that is cut short came whole; {} where that cannot be told."""
+    end, missing = _unfinished(text)
+    try:
+        return _parsed(text[:end] + missing)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _unfinished(text: str) -> tuple[int, str]:
+    """Where the whole members of a JSON value that is cut short end, and the brackets that it lacks there."""
+    end, before, brackets, last = 0, "", list[str](), len(text.rstrip())
+    for token in _TOKEN.finditer(text):
+        mark = token[0][0]
+        if mark in "[{":
+            brackets.append("]" if mark == "[" else "}")
+        elif mark in "]}":
+            del brackets[-1:]
+        text_ends = mark == '"' and token[1] and (before == ":" or brackets[-1:] == ["]"])
+        scalar_ends = mark not in '[]{},:"' and token.end() == last and _is_whole(token[0])
+        if mark == ",":
+            end = token.start()
+        elif mark in "[]{}" or text_ends or scalar_ends:
+            end = token.end()
+        before = mark
+    return end, "".join(reversed(brackets))
+
+
+def _is_whole(scalar: str) -> bool:
+    try:
+        _parsed(scalar)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(text: str) -> float:

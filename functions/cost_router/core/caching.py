@@ -2,8 +2,9 @@
 
 Sessions (`core/sessions.py`): a conversation whose prompt is warm on a model stays there while that is cheaper than
 what its label asks for. Prompt caching (`core/prompt_cache.py`): the router's own markers, where an operator has
-switched them on. What is read is read beside the label and the budgets, what is written is written beside the booking;
-no failure here fails a request.
+switched them on; their prefix is looked up before the label is known, so its key has no effort that a label sets. What
+is read is read beside the label and the budgets, what is written is written beside the booking; no failure here fails
+a request.
 """
 
 import asyncio
@@ -69,11 +70,12 @@ class Caching:
             tier = next((tier for tier, model in models.items() if session and model.id == session.model), None)
             if session is None or tier is None or tier <= decision.choice.tier:
                 return decision
-            current, on = models[tier], self.clock.now().date()
-            if not (trip.request.ask.terms.cached_for or current.id in trip.warmth.marks):
-                return decision  # without a marker nothing is read from the cache
-            turn = session.turn(trip.request.ask.estimated_tokens(current.tokenizer))
-            if not switch(current, decision.choice.model, turn, session.remaining, on).is_dearer:
+            current, wanted, now = models[tier], decision.choice.model, self.clock.now()
+            if not _reads(trip, current.id):
+                return decision
+            warm = session.left(now).get(wanted.id) if _reads(trip, wanted.id) else None
+            turn = session.turn(trip.request.ask.estimated_tokens(current.tokenizer), warm.tokens if warm else 0)
+            if not switch(current, wanted, turn, session.remaining, now.date()).is_dearer:
                 return decision
             stay = choose(Wish(tier, SESSION), paid)
             return stay if stay.choice.cause == SESSION else decision
@@ -121,6 +123,11 @@ def _possible(prefix: Prefix, lineup: Lineup, on: dt.date) -> Mapping[str, Marks
     return {model: marks for model, marks in found.items() if marks.prefix or marks.turn}
 
 
+def _reads(trip: Trip, model: str) -> bool:
+    """Whether the model's cache would be looked at: without a marker nothing is read from it."""
+    return bool(trip.request.ask.terms.cached_for) or model in trip.warmth.marks
+
+
 def _in_session(request: Request) -> bool:
     """Whether a session is kept: not of jobs, which come in any order, and not where the caller names the model."""
     return request.model == AUTO and request.job is None and request.processing == REALTIME
@@ -148,6 +155,7 @@ def _session(trip: Trip, answer: Entry) -> Session | None:
     if not warm or model is None:
         return None
     before = trip.warmth.session
+    others = before.left(answer.at) if before else {}
     times = {ttl for _, ttl in cache_markers(request.body)}
     return Session(
         model=model.id,
@@ -158,4 +166,5 @@ def _session(trip: Trip, answer: Entry) -> Session | None:
         turns=(before.turns if before else 0) + 1,
         at=answer.at,
         ttl=ONE_HOUR if times == {ONE_HOUR} else FIVE_MINUTES,
+        others={name: warm for name, warm in others.items() if name != model.id},
     )

@@ -102,6 +102,7 @@ class Decider:
         tokens = request.ask.estimated_tokens(trip.arm.lineup.models[Tier.HAIKU].tokenizer)
         label, rule = rules.raised(request.ask, tokens, found.label, off)
         trip.record.label = label
+        followed = None if found.cause == DEFAULT else followed  # no label was found, of whichever ask
         wish = Wish(trip.plan.routing.rung(label).tier, rule or followed or found.cause)
         return choose(wish, trip.trail.bill.cost_usd), label
 

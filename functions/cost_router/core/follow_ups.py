@@ -11,6 +11,8 @@ Czech, Turkish, Russian, Ukrainian, Greek, Arabic, Hindi, Indonesian, Vietnamese
 # ruff: noqa: RUF001  its words are written in many alphabets
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 LONGEST: Final = 60  # characters; "ok, thank you very much, please go ahead and continue" has 53
@@ -83,7 +85,7 @@ _UNSPACED: Final = """
 # One of the options that were offered: "2", "b", "option 3", "the second one".
 _PICK: Final = (
     r"(?:(?:the|option|choice|number|nr|variante?|opcion|opcao|opzione|optie|opcja|вариант|secenek|numero|nummer) )*"
-    r"(?:\d{1,2}|[a-h]|first|second|third|fourth|fifth|last|former|latter)(?: (?:one|option|choice))?"
+    r"(?:\d{1,2}|[a-h]|first|second|third|fourth|fifth|last|former|latter)"
 )
 _AGREEING: Final = frozenset("👍👌✅🙏")
 # What keyboards write for an apostrophe, and the variation selector that makes a sign an emoji.
@@ -93,7 +95,38 @@ _LEFT_OUT: Final = dict.fromkeys(map(ord, "'`\N{RIGHT SINGLE QUOTATION MARK}\N{A
 def goes_on(text: str) -> bool:
     """Whether a person's text only says to go on, or picks one of the options that were offered."""
     short = text.strip()
-    return len(short) <= LONGEST and _GOES_ON.fullmatch(f"{_folded(short)} ") is not None
+    return len(short) <= LONGEST and _is_phrases(f"{_folded(short)} ")
+
+
+def _is_phrases(folded: str) -> bool:
+    """Whether a text is one phrase after the other, to its end.
+
+    Phrases without spaces between them can be cut apart in many ways: from each place that is reached they are tried
+    once, so that the work grows with the length of the text and not with the number of ways.
+    """
+    reached, waiting = {0}, [0]
+    while waiting:
+        at = waiting.pop()
+        for end in _ends(folded, at):
+            if end == len(folded):
+                return True
+            if end not in reached:
+                reached.add(end)
+                waiting.append(end)
+    return False
+
+
+def _ends(folded: str, at: int) -> Iterator[int]:
+    """Where phrases end that begin at this place."""
+    for phrase in _BY_LETTER.get(folded[at], ()):
+        if folded.startswith(phrase, at):
+            end = at + len(phrase)
+            yield end
+            if not phrase.endswith(" ") and folded.startswith(" ", end):
+                yield end + 1
+    for pick in _PICKS:
+        if found := pick.match(folded, at):
+            yield found.end()
 
 
 def _folded(text: str) -> str:
@@ -112,10 +145,19 @@ def _folded_character(character: str) -> str:
     return character
 
 
-def _any_of(phrases: str) -> str:
-    """A pattern of phrases, the longest first."""
-    folded = {_folded(phrase) for line in phrases.splitlines() for phrase in line.split("|")}
-    return "|".join(re.escape(phrase) for phrase in sorted(folded, key=len, reverse=True))
+def _phrases() -> Iterator[str]:
+    """All phrases as `_folded` leaves them; those that end a word with the space after it."""
+    for phrases, after in ((_PHRASES, " "), (_UNSPACED, "")):
+        for line in phrases.splitlines():
+            yield from (_folded(phrase) + after for phrase in line.split("|"))
 
 
-_GOES_ON: Final = re.compile(rf"(?:(?:{_any_of(_PHRASES)}|{_PICK}) |(?:{_any_of(_UNSPACED)}) ?)+")
+def _by_letter() -> Mapping[str, tuple[str, ...]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for phrase in _phrases():
+        found[phrase[0]].add(phrase)
+    return {letter: tuple(phrases) for letter, phrases in found.items()}
+
+
+_BY_LETTER: Final = _by_letter()
+_PICKS: Final = (re.compile(f"{_PICK} "), re.compile(f"{_PICK} (?:one|option|choice) "))

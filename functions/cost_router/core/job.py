@@ -99,7 +99,7 @@ def line_of(job: Job, lease: Lease, route: Route, record: Record, at: dt.datetim
         model=choice.model.id,
         asked=request.model,
         most_prompt_tokens=request.ask.most_tokens(request.body_bytes, choice.model.context_window),
-        max_tokens=route.shape.max_tokens or request.max_tokens,
+        max_tokens=route.max_tokens,
         effort=route.shape.effort,
         body_bytes=request.body_bytes,
         classifier_cost_usd=route.bill.classifier_cost_usd,

@@ -11,7 +11,9 @@ from typing import Final
 READ: Final = 100_000  # characters; what a text is shows in them, and a text of megabytes costs no more than they do
 LONGEST_LINE: Final = 300  # characters; the rest of a line tells nothing new
 CODE_LINES: Final = 10  # that look like it; fewer are a question about a line or two, of which the excerpt shows enough
+SURE_LINES: Final = 3  # of these, without which bare assignments (`a = b`) are settings or notes
 CODE_SHARE: Final = 0.5  # of the characters: more of the ask is code than prose
+CODE, ASSIGNMENT, PROSE = "code", "assignment", "prose"  # what a line is
 
 _FENCE: Final = re.compile(r"(?:```+|~~~+)\s*(.*)")
 _DATA: Final = frozenset(
@@ -19,20 +21,25 @@ _DATA: Final = frozenset(
 )
 _CODE: Final = re.compile(
     r"""(?x)
-    (?!["']) (?: .* \{ $ | .* (?: \w[(\[] | = | -> | :: | \+\+ | \w\.\w ) .* ; $   # blocks, statements; not JSON's
+    (?!["']) (?: .* \{ $ | (?= .* ; $) .* (?: \w[(\[] | = | -> | :: | \+\+ | \w\.\w )   # blocks, statements; not JSON's
     | (?: async\s+)? def\s \w+ \( | class\s \w+ \s* [:({<] | @\w+ (?: $ | [(.])   # Python, Java, TypeScript
     | from\s [\w.]+ \s import\s | import\s [\w.{*]+ (?: \s as\s \w+)? $ | \#include\b | \#!/ | package\s [\w.]+ $
     | (?: if | elif | for | while | with | except | else | try | finally | case | default)\b [^.!?]* : $
     | (?: export\s+)? (?: const | let | var)\s .* = | function\b .* \( | (?: pub\s+)? fn\s \w+ | func\s [\w(]
     | (?: public | private | protected | static)\s .* [({=]
-    | (?: return | yield | raise | throw | await)\b .* [^.!?] $ | (?: return | break | continue | pass) ;? $
+    | (?: return | yield | raise | throw | await)\s++ (?= .* [^.!?] $) (?: (?: await | new | not | from)\s++ )?
+      (?: [\w.]+ ;? $ | [\w.]* [(\[] | [\w.]+ \s (?: [+*/%<>=!|?]+ \s | if\s .* \s else\s )   # no mere words
+      | [fbru]? ["'`] | [{<*&!~] | -\w )
+    | (?: return | break | continue | pass) ;? $
     | // | /\* | \*/ | [\w.]+ \( .* \) ,? $                                      # comments, calls
-    | [\w.\[\]"'>-]+ (?: :\s [\w.\[\]]+)? \s (?: [-+*/|&:]?= | <-) \s \S            # assignments
+    | [\w.\[\]"'>-]+ (?: :\s [\w.\[\]]+)? \s (?: [-+*/|&:]= \s \S | (?: = | <-) \s .* \w[(\[] )   # assignments
     | (?: SELECT | INSERT\sINTO | UPDATE | DELETE\sFROM | CREATE\s(?:TABLE|VIEW|INDEX) | LEFT\sJOIN | GROUP\sBY)\b
-    | at\s \S+ \( .* \) $ | at\s \S+:\d+:\d+ $ | File\s ".+", \s line\s \d+ | Traceback\s \( | Caused\sby:
+    | at\s [^\s(]+ \( .* \) $ | at\s \S+:\d+:\d+ $ | File\s ".+", \s line\s \d+ | Traceback\s \( | Caused\sby:
     | [\w.]+ (?: Error | Exception): \s )                                       # stack traces
     """
 )
+# As bare as settings are written.
+_ASSIGNMENT: Final = re.compile(r"""[\w.\[\]"'>-]+(?::\s[\w.\[\]]+)?\s(?:=|<-)\s\S""")
 _HUNK: Final = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
 _DIFF_HEAD: Final = re.compile(r"diff --git |index [0-9a-f]{6,}|--- \S|\+\+\+ \S")
 _TAG: Final = re.compile(r"<(?:document|file)(?=[\s>])")  # as Anthropic's advice on long context has it
@@ -43,8 +50,9 @@ _FILE: Final = re.compile(r"(?:[\w-]{2,40}\.[A-Za-z]\w{0,7}|[\w-]\.[A-Za-z]\w{1,
 def is_mostly_code(text: str) -> bool:
     """Whether an ask is code, a diff or a stack trace with some words around it."""
     lines = list(_lines(text))
-    code = [length for length, is_code in lines if is_code]
-    return len(code) >= CODE_LINES and sum(code) > CODE_SHARE * sum(length for length, _ in lines)
+    sure = [length for length, kind in lines if kind == CODE]
+    bare = [length for length, kind in lines if kind == ASSIGNMENT and len(sure) >= SURE_LINES]
+    return len(sure + bare) >= CODE_LINES and sum(sure + bare) > CODE_SHARE * sum(length for length, _ in lines)
 
 
 def documents_in(text: str) -> int:
@@ -53,8 +61,8 @@ def documents_in(text: str) -> int:
     return max(len(_TAG.findall(begin)), len(_named_fences(begin)))
 
 
-def _lines(text: str) -> Iterator[tuple[int, bool]]:
-    """The lengths of the lines that tell something, indentation left out, and whether each is code."""
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lengths of the lines that tell something, indentation left out, and what each is."""
     fence, hunk = None, False
     for raw in text[:READ].splitlines():
         line = raw[:LONGEST_LINE]
@@ -66,9 +74,11 @@ def _lines(text: str) -> Iterator[tuple[int, bool]]:
         if not any(map(str.isalnum, bare)):  # brackets, rules, blank lines
             continue
         if fence in _DATA:
-            yield len(raw.strip()), False
+            yield len(raw.strip()), PROSE
+        elif fence or hunk or _DIFF_HEAD.match(line) or _CODE.match(bare):
+            yield len(raw.strip()), CODE
         else:
-            yield len(raw.strip()), bool(fence) or hunk or bool(_DIFF_HEAD.match(line) or _CODE.match(bare))
+            yield len(raw.strip()), ASSIGNMENT if _ASSIGNMENT.match(bare) else PROSE
 
 
 def _named_fences(text: str) -> set[str]:

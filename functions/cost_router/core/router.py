@@ -49,6 +49,7 @@ class Route:
     estimated_cost_usd: Decimal  # as if the answer used all of `max_tokens`
     estimated_input_tokens: int
     shape: Shape  # what its label sets in its body
+    max_tokens: int  # of its body, as it goes to the model
     bill: Bill  # of the classifier, which a dry run pays too
 
 
@@ -142,7 +143,7 @@ class Router:
         usage = pricing.expected(request.ask.terms, tokens, call.max_tokens)
         cost = pricing.cost(model, usage, on=self.clock.now().date(), processing=request.processing)
         shape = shape_of(request, trip.plan.routing, label)
-        return Route(decision.choice, label, cost, tokens, shape, trip.trail.bill)
+        return Route(decision.choice, label, cost, tokens, shape, call.max_tokens, trip.trail.bill)
 
     async def _settle(self, trip: Trip, error: BaseException | None = None) -> Decimal | None:
         """Book the trip and let its other writes end; the booking does not depend on them. error: how it ended."""

@@ -46,7 +46,7 @@ class Sightings:
 
     async def add(self, key: str, model: str, at: dt.datetime) -> None:
         """The model has seen the prefix."""
-        known = self._known.setdefault(key, Known(at))
+        known = self._known.get(key) or self._remember(key, Known(at))
         known.seen[model] = max(at, known.seen.get(model, at))
         if model in known.kept and at < known.kept[model] + FRESH:
             return
@@ -65,7 +65,11 @@ class Sightings:
             kept = {}
         before = self._known.pop(key, Known(now)).seen
         seen = {model: max(kept.get(model, at), at) for model, at in {**kept, **before}.items()}
-        self._known[key] = Known(now, kept, seen)
+        return self._remember(key, Known(now, kept, seen))
+
+    def _remember(self, key: str, known: Known) -> Known:
+        """Keep what is known, and forget what was kept first beyond the capacity."""
+        self._known[key] = known
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        return self._known[key]
+        return known

@@ -6,12 +6,13 @@ place), one without text, and where no excerpt may be sent. Where it fails, is l
 cap, or answers beside the question, the answer passes too, and a note says so: an answer is there, and was paid for.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cost_router.core import content, rules
+from cost_router.core import content
 from cost_router.core.answer_checks import text_of
 from cost_router.core.ask import BYTES_PER_TOKEN, PROMPT_TOKENS_ADDED, Ask
 from cost_router.core.calls import Caller
@@ -78,8 +79,7 @@ class Verifier:
         judgeable = message.get("stop_reason") in WHOLE and not content.are_blank([answer])
         if not judgeable or (place and not model.geographies):
             return None
-        asked, _ = rules.asked(request.ask, trip.plan.routing.rules_off)
-        body = question(asked, answer, model, self.chance.token())
+        body = question(_with_earlier(request.ask), answer, model, self.chance.token())
         if place:
             body["inference_geo"] = place
         size = len(json.dumps(body))
@@ -117,6 +117,13 @@ def question(ask: Ask, answer: str, model: Model, nonce: str) -> dict[str, Any]:
     if model.thinking == "default_on":
         body["thinking"] = {"type": "disabled"}
     return body
+
+
+def _with_earlier(ask: Ask) -> Ask:
+    """Of a follow-up both: "yes" does not say what was asked for, and the ask before it may have been answered."""
+    if ask.earlier is None:
+        return ask
+    return dataclasses.replace(ask, text=f"{ask.earlier.text}\n\n[answered; then the same person:]\n{ask.text}")
 
 
 def read_verdict(message: Mapping[str, Any]) -> str | None:

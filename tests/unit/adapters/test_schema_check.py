@@ -93,3 +93,34 @@ def test_no_regular_expression_of_a_caller_is_run() -> None:
 
 def test_a_number_too_large_to_compare_is_no_crash() -> None:
     assert follows(10**4_000, {"multipleOf": 0.1}) is None
+
+
+WORDS = [f"{number:x}" for number in range(6_000)]
+MUCH: dict[str, tuple[object, object]] = {
+    "each item is looked for among many": ([WORDS[-1]] * 20_000, {"items": {"enum": WORDS}}),
+    "each item is compared with a long one": ([[0] * 5_000] * 20_000, {"items": {"const": [0] * 5_000}}),
+    "each item is handed on, to say nothing of it": ([[1] * 20_000], {"items": {"allOf": [{"items": {}}] * 1_000}}),
+    "many say what is wrong": ({"a": ["x" * 100] * 30_000}, {"anyOf": [{"type": "string"}] * 1_000}),
+    "a schema of many": (1, {"allOf": [{}] * 12_000}),
+    "a schema of very many": (1, {"allOf": [True] * 8_000}),
+}
+
+
+@pytest.mark.parametrize("story", MUCH)
+def test_work_that_one_keyword_makes_has_an_end_too(story: str) -> None:
+    began = time.monotonic()
+    assert follows(*MUCH[story]) is None
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_schema_that_names_its_dialect_is_bounded_all_the_same() -> None:
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    slow = {"pattern": "^(a+)+$"}
+    assert follows({"a": "a" * 60 + "!"}, {**dialect, **slow, "properties": {"a": {"$ref": "#"}}}) is True
+    assert follows("a" * 60 + "!", {"allOf": [{**dialect, **slow}]}) is None
+    assert follows({"kind": "a", "next": {}}, {**dialect, **STRICT}) is False
+
+
+def test_a_long_list_of_words_is_no_reason_not_to_tell() -> None:
+    assert follows(WORDS[:500], {"type": "array", "items": {"enum": WORDS}}) is True
+    assert follows([*WORDS[:500], "no"], {"type": "array", "items": {"enum": WORDS}}) is False

@@ -1,20 +1,26 @@
 """Sessions and sightings of prefixes in the `labels` table."""
 
+import dataclasses
 import datetime as dt
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from cost_router.adapters.aws import Aws
 from cost_router.adapters.labels import DynamoLabels
+from cost_router.adapters.ledger_items import write
 from cost_router.adapters.sessions import DynamoPrefixes, DynamoSessions
 from cost_router.contract import Table
 from cost_router.core.errors import StoreError
-from cost_router.core.sessions import Session
+from cost_router.core.sessions import Session, Warm
 from cost_router.core.words import Label
 from tests.builders import NOW, run
 from tests.unit.adapters.tables import make_table
 
 SESSION = Session("claude-opus-5-5", 60_000, 400, 1_000, 50_000, 3, NOW.replace(microsecond=123_000), "1h")
+ROW = {"model": "m", "ttl": "5m", "at": int(NOW.timestamp() * 1_000)}
+COUNTS = {"warm": 9, "fresh": 8, "output": 7, "estimated": 6, "turns": 5}
 OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"
 SECOND = dt.timedelta(seconds=1)
 
@@ -30,6 +36,38 @@ def test_a_session_is_found_as_it_was_until_its_cache_is_cold(aws: Aws) -> None:
     assert run(store.get("k", end - SECOND)) == SESSION
     assert run(store.get("k", end)) is None
     assert run(store.get("other", NOW)) is None
+
+
+def test_other_models_are_in_it_while_they_are_warm(aws: Aws) -> None:
+    store = DynamoSessions(aws, table(aws))
+    others = {HAIKU: Warm(50_000, NOW - SECOND), "claude-sonnet-5-5": Warm(40_000, NOW - 60 * SECOND, "1h")}
+    run(store.put("k", dataclasses.replace(SESSION, others=others)))
+    for seconds, left in ((298, 2), (299, 1)):
+        found = run(store.get("k", NOW + seconds * SECOND))
+        assert found
+        assert found.others == dict(list(others.items())[-left:])
+
+
+def put(aws: Aws, name: str, item: Mapping[str, Any]) -> None:
+    aws.client("dynamodb").put_item(
+        TableName=name, Item={"key": {"S": "session#k"}, **{k: write(v) for k, v in item.items()}}
+    )
+
+
+def test_an_item_of_a_version_that_kept_one_model_is_read(aws: Aws) -> None:
+    name = table(aws)
+    put(aws, name, {**ROW, **COUNTS})
+    assert run(DynamoSessions(aws, name).get("k", NOW)) == Session("m", 9, 8, 7, 6, 5, NOW)
+
+
+@pytest.mark.parametrize(
+    "others",
+    ["yesterday", None, {"s": None}, {"s": {}}, {"s": {"warm": 1, "at": ROW["at"], "ttl": "2d"}}],
+)
+def test_others_of_another_version_are_a_miss(aws: Aws, others: Any) -> None:
+    name = table(aws)
+    put(aws, name, {**ROW, **COUNTS, "others": others})
+    assert run(DynamoSessions(aws, name).get("k", NOW)) is None
 
 
 def test_a_prefix_tells_which_models_have_seen_it_within_five_minutes(aws: Aws) -> None:

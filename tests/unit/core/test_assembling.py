@@ -198,8 +198,32 @@ def test_events_may_have_several_lines_of_data_and_any_line_end() -> None:
     assert assembled([Event(raw, START.type), Event(b": hi\n\n", ""), END, STOP]).whole
 
 
+@pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": "b', {}),
+        ('{"a": "b"', {"a": "b"}),
+        ('{"a": 1, "b', {"a": 1}),
+        ('{"a": 1, "b":', {"a": 1}),
+        ('{"a": [1, {"b": "c", "d": "\\"]}', {"a": [1, {"b": "c"}]}),
+        ('{"a": tru', {}),
+        ('{"a": 12 ', {"a": 12}),
+        ('{"a": oops', {}),
+        ('{"a": 0.12345678901234567890, "b', {}),
+        ("[" * 100_000, {}),
+    ],
+    ids=range(10),
+)
+def test_an_input_that_ends_with_the_tokens_keeps_what_came_whole(text: str, expected: Json, reason: str) -> None:
+    end = event("message_delta", delta={"stop_reason": reason}, usage={"output_tokens": 9})
+    found = assembled([START, start(TOOL), delta(type="input_json_delta", partial_json=text), stop(), end, STOP])
+    assert json.loads(found.content())["content"] == [{**TOOL, "input": expected}]
+
+
 # --- what is not understood
 
+CUT_SHORT = [START, start(TOOL), delta(type="input_json_delta", partial_json='{"a": "b'), stop()]
 NOT_UNDERSTOOD: dict[str, list[Event]] = {
     "an event of a new kind": [START, event("content_block_patch", index=0)],
     "a part of a new kind": [START, start(TEXT), delta(type="audio_delta", audio="aGk=")],
@@ -217,8 +241,16 @@ NOT_UNDERSTOOD: dict[str, list[Event]] = {
     "text in a tool": [START, start(TOOL), delta(type="text_delta", text="a")],
     "input in a text": [START, start(TEXT), delta(type="input_json_delta", partial_json="{}"), stop()],
     "text that is none": [START, start(TEXT), delta(type="text_delta", text=7), stop()],
-    "an input cut short": [START, start(TOOL), delta(type="input_json_delta", partial_json='{"a": "b'), stop()],
-    "an input too deep": [START, start(TOOL), delta(type="input_json_delta", partial_json="[" * 100_000), stop()],
+    "an input cut short": [*CUT_SHORT, END, STOP],
+    "an input cut short before another block": [*CUT_SHORT, start(TEXT, 1)],
+    "an input too deep": [
+        START,
+        start(TOOL),
+        delta(type="input_json_delta", partial_json="[" * 100_000),
+        stop(),
+        END,
+        STOP,
+    ],
     "too many digits": [
         START,
         start(TOOL),
@@ -254,7 +286,7 @@ def test_text_that_utf_8_cannot_carry_is_no_message() -> None:
 
 def test_an_error_says_what_kind_of_thing_was_met_and_nothing_of_what_it_held() -> None:
     with pytest.raises(Unassembled) as raised:
-        assembled([START, start(TOOL), delta(type="input_json_delta", partial_json='{"secret": oops'), stop()])
+        assembled([START, start(TOOL), delta(type="input_json_delta", partial_json='{"secret": oops}'), stop()])
     assert "content_block_stop" in str(raised.value)
     assert "secret" not in str(raised.value)
 

@@ -323,7 +323,8 @@ def test_of_a_request_to_go_on_the_verifier_sees_what_it_goes_on_with() -> None:
         {"role": "user", "content": "yes"},
     ]
     ask(world, messages=turns)
-    assert "Translate the contract." in world.claude.verifier_calls[0].body["messages"][0]["content"]
+    told = world.claude.verifier_calls[0].body["messages"][0]["content"]
+    assert "Translate the contract.\n\n[answered; then the same person:]\nyes\n" in told
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 
 from cost_router.core.pricing import Usage, cache_saved
 from cost_router.core.prompt_cache import Marks, Prefix, mark, pays, prefix_of
-from tests.builders import NOW, model, request, tenant
+from cost_router.core.sightings import REMEMBERED, Sightings
+from tests.builders import NOW, MemoryPrefixes, RecordingTelemetry, model, request, run, tenant
 
 ON = NOW.date()
 BOTH = Marks(prefix=True, turn=True)
@@ -181,3 +182,16 @@ def test_another_marker_goes_after_the_results_of_tools(last: dict[str, Any], *,
         assert found["messages"][2] == {**last, "content": [{**last["content"][0], **MARK}]}
     else:
         assert found["messages"][2] == last
+
+
+def test_no_more_prefixes_are_remembered_than_there_is_room_for_however_they_came() -> None:
+    sightings = Sightings(MemoryPrefixes(), RecordingTelemetry())
+
+    async def fill() -> None:
+        for number in range(REMEMBERED + 5):
+            await sightings.add(str(number), "claude-haiku-5-5", NOW)
+        for number in range(5):
+            await sightings.of(str(number), NOW)
+
+    run(fill())
+    assert len(sightings._known) == REMEMBERED

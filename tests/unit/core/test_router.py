@@ -416,3 +416,15 @@ def test_a_dry_run_decides_and_pays_for_the_classifier_only() -> None:
     assert found.estimated_cost_usd >= Decimal("0.02")  # 1,000 tokens of output at $20 per million
     assert world.claude.answer_calls == []
     assert (told.model, told.tier, told.cause) == (OPUS, Tier.OPUS, "classifier")
+
+
+def test_a_follow_up_whose_ask_could_not_be_labelled_says_so() -> None:
+    world = World()
+    world.claude.labels.append(failing())
+    turns = [
+        {"role": "user", "content": "Prove it."},
+        {"role": "assistant", "content": "Shall I go on?"},
+        {"role": "user", "content": "yes"},
+    ]
+    found = run(world.router.answer(world.request(messages=turns), record()))
+    assert (found.choice.cause, found.label) == ("default", Label.MODERATE)

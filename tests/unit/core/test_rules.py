@@ -62,6 +62,15 @@ def test_the_module_tells_of_each_rule_in_a_row_of_its_table() -> None:
 
 
 @pytest.mark.parametrize(
+    "said", ["不是" * 29 + "吗", "계속해줘" * 14 + "xx", "接着说" * 19 + "吗", "続けてください" * 8 + "か"]
+)
+def test_phrases_that_can_be_cut_apart_in_many_ways_are_read_in_one_go(said: str) -> None:
+    """By trying all ways, the first of these took about an hour."""
+    assert not goes_on(said)
+    assert goes_on(said.rstrip("吗xか"))
+
+
+@pytest.mark.parametrize(
     "said",
     [
         *(
@@ -318,6 +327,19 @@ CODE = f"What is wrong here?\n```python\n{PYTHON}\n```"
 TRACE = "".join(f'  File "/app/a{number}.py", line {number}, in go\n' for number in range(9)) + "ValueError: no\n"
 JAVA = "java.lang.IllegalStateException: no\n" + "".join(f"\tat com.acme.A.go(A.java:{row})\n" for row in range(9))
 DIFF = "@@ -1,10 +1,10 @@\n" + "".join(f"-the old line {row}\n+the new line {row}\n" for row in range(5))
+RETURNS = """return x
+return -1
+return read(row) or None
+return a == b
+return x if y else z
+return not self.done
+raise ValueError("no such row") from error
+yield from rows
+throw new Error(text);
+await pool.close()
+return f"{a}"
+return [1, 2]"""
+CONSTANTS = "\n".join(f"LIMIT_{number} = {number}" for number in range(12))
 RECORDS = "\n".join(f'  "name-{number}": "value {number}",' for number in range(40))
 VERSE = "\n".join(("The woods are lovely, dark and deep;", "But I have promises to keep,") * 20)
 CONTRACT = "\n".join(
@@ -350,6 +372,13 @@ def test_a_huge_context_gets_at_least_moderate(tokens: int, fires: bool) -> None
         ("Which failed?\n" + "12:00:01 INFO router started request id=7 in 3ms\n" * 40, False),
         (VERSE, False),
         (CONTRACT, False),
+        (RETURNS, True),
+        ("return the book number 3 to the library\n" * 12, False),
+        ("return it if you can\n" * 12, False),
+        (CONSTANTS, False),  # or settings
+        (f"{CONSTANTS}\n{PYTHON[:120]}", True),  # beside other code
+        ("\n".join(f"KEY_{number} = value {number}" for number in range(12)), False),
+        ("\n".join(f"total_{number}: x = {number} apples" for number in range(12)), False),
         ("-" * 100_000 + "\n" + PYTHON, False),  # further down nobody looks
     ],
 )

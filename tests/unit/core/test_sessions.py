@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from cost_router.core.sessions import Session, Turn, switch
+from cost_router.core.sessions import Session, Turn, Warm, switch
 from cost_router.core.words import Tier
 from tests.builders import NOW, lineup
 
@@ -33,6 +33,43 @@ def test_at_the_same_price_the_model_that_was_asked_for_answers(warm: int, *, st
     found = switch(OPUS, SONNET, Turn(warm, output=1_000), 9, ON)
     assert found.is_dearer is stays
     assert stays or found.stay_usd == found.switch_usd == Decimal("0.288")
+
+
+@pytest.mark.parametrize(("turns", "usd"), [(1, "0.016"), (4, "0.064")])
+def test_a_sonnet_that_is_warm_as_well_gets_every_turn_back(turns: int, usd: str) -> None:
+    found = switch(OPUS, SONNET, Turn(60_000, output=1_000, there=60_000), turns, ON)
+    assert (found.switch_usd, found.is_dearer) == (Decimal(usd), False)
+
+
+@pytest.mark.parametrize(
+    ("there", "turns", "stays"), [(53_333, 1, True), (53_334, 1, False), (39_999, 3, True), (40_000, 3, False)]
+)
+def test_only_what_sonnet_lacks_is_written(there: int, turns: int, *, stays: bool) -> None:
+    """With 40,000 there and three turns to come both cost $0.096."""
+    found = switch(OPUS, SONNET, Turn(60_000, output=1_000, there=there), turns, ON)
+    assert found.is_dearer is stays
+    assert there != 40_000 or found.stay_usd == found.switch_usd == Decimal("0.096")
+
+
+@pytest.mark.parametrize(("there", "usd"), [(0, "0.065000625"), (100_001, "0.00750005")])
+def test_what_is_read_counts_to_the_size_of_a_prompt_as_well(there: int, usd: str) -> None:
+    """Haiku 5.5 above 100,000 tokens: $0.625 a million written, $0.05 read, $2.50 of the answer."""
+    assert switch(OPUS, HAIKU, Turn(100_001, output=1_000, there=there), 1, ON).switch_usd == Decimal(usd)
+
+
+def test_more_than_all_of_the_warm_tokens_is_all_of_them() -> None:
+    whole, more = (switch(OPUS, SONNET, Turn(60_000, there=there), 1, ON) for there in (60_000, 70_000))
+    assert more == whole
+
+
+def test_what_is_left_is_what_each_model_still_has() -> None:
+    others = {"claude-sonnet-5-5": Warm(50_000, NOW), "claude-haiku-5-5": Warm(40_000, NOW, "1h")}
+    later = NOW + dt.timedelta(minutes=2)
+    session = Session("claude-opus-5-5", 60_000, 0, 1, 1, 3, later, others=others)
+    opus = {"claude-opus-5-5": Warm(60_000, later)}
+    assert session.left(NOW + dt.timedelta(seconds=299)) == {**others, **opus}
+    assert set(session.left(NOW + dt.timedelta(seconds=300))) == {"claude-haiku-5-5", "claude-opus-5-5"}
+    assert set(session.left(NOW + dt.timedelta(seconds=420))) == {"claude-haiku-5-5"}
 
 
 @pytest.mark.parametrize(
@@ -82,3 +119,4 @@ def test_a_cache_is_warm_until_its_time_is_up(ttl: str, seconds: int) -> None:
 def test_what_was_said_since_is_new_to_either_model(estimated: int, fresh: int) -> None:
     """The estimate may be a third off, so it is only asked how much it has grown by."""
     assert SESSION.turn(estimated) == Turn(60_000, fresh, 1_000)
+    assert SESSION.turn(estimated, 50_000) == Turn(60_000, fresh, 1_000, there=50_000)

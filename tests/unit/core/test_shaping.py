@@ -22,6 +22,7 @@ from tests.unit.handlers.client import post
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
 LADDER = {"moderate": {"tier": "sonnet", "effort": "low"}, "complex": {"tier": "sonnet", "effort": "max"}}
 BY_LABEL = {"x-router-max-tokens": "by-label"}
+QUIET = {"type": "disabled"}
 CEILINGS = {"simple": 32, "moderate": 256, "complex": 1024}
 
 
@@ -107,9 +108,27 @@ def test_a_dry_run_names_the_effort_too() -> None:
 
 @pytest.mark.parametrize(("label", "most"), [("simple", 32), ("moderate", 256), ("complex", 1024)])
 def test_a_label_lowers_max_tokens_where_the_caller_allows_it(label: str, most: int) -> None:
-    body, response = asked(world(label, max_tokens=CEILINGS), headers=BY_LABEL)
-    assert body["max_tokens"] == most
+    made = world(label, max_tokens=CEILINGS)
+    made.settings = dataclasses.replace(made.settings, lineup="article")  # whose models do not think unasked
+    body, response = asked(made, headers=BY_LABEL)
+    assert (body["max_tokens"], "thinking" in body) == (most, False)
     assert response.headers["x-router-adapted"] == f"max_tokens={most}"
+
+
+def test_a_model_that_need_not_think_is_asked_not_to_so_that_the_ceiling_is_the_answers() -> None:
+    body, response = asked(world("simple", max_tokens=CEILINGS), headers=BY_LABEL)
+    assert (body["model"], body["max_tokens"], body["thinking"]) == (HAIKU, 32, {"type": "disabled"})
+    assert response.headers["x-router-adapted"] == "max_tokens=32,thinking=disabled"
+    effort = {"effort": "high"}  # whoever asks for one wants the model to think
+    body, _ = asked(world("simple", max_tokens=CEILINGS), headers=BY_LABEL, output_config=effort)
+    assert (body["max_tokens"], "thinking" in body, body["output_config"]) == (2_000, False, effort)
+
+
+@pytest.mark.parametrize("label", ["moderate", "complex"])
+def test_where_the_model_always_thinks_nothing_is_lowered_unless_the_caller_wants_it_quiet(label: str) -> None:
+    body, response = asked(world(label, max_tokens=CEILINGS), headers=BY_LABEL)
+    assert (body["max_tokens"], "thinking" in body) == (2_000, False)
+    assert "x-router-adapted" not in response.headers
 
 
 @pytest.mark.parametrize(
@@ -129,9 +148,9 @@ def test_a_tenants_policy_allows_it_for_all_and_its_caller_may_say_no() -> None:
 
 
 def test_what_is_below_the_ceiling_stays() -> None:
-    body, response = asked(world(max_tokens=CEILINGS), headers=BY_LABEL, max_tokens=100)
+    body, response = asked(world(max_tokens=CEILINGS), headers=BY_LABEL, max_tokens=100, thinking=QUIET)
     assert body["max_tokens"] == 100
-    assert "x-router-adapted" not in response.headers
+    assert response.headers["x-router-adapted"] == "thinking=between_tools"
 
 
 @pytest.mark.parametrize("model", [SONNET, "sonnet"])
@@ -158,7 +177,7 @@ def test_where_the_caller_wants_no_thinking_it_is_lowered() -> None:
 def test_what_is_put_aside_is_the_lowered_bound_once_the_label_is_known() -> None:
     """With a budget so tight that every call is covered for itself."""
     made = World(label="moderate", budget=Decimal("0.011"), routing=Routing.parse({"max_tokens": CEILINGS}))
-    body, _ = asked(made, headers=BY_LABEL, max_tokens=500)
+    body, _ = asked(made, headers=BY_LABEL, max_tokens=500, thinking=QUIET)
     assert body["max_tokens"] == 256
     # Sonnet: about 0.0047 for the prompt and 256 x $11 per million; with 500 it would be about 0.0102.
     assert made.ledger.reserved[-1].amount_usd < Decimal("0.0078")
@@ -169,7 +188,7 @@ def test_what_is_put_aside_is_the_lowered_bound_once_the_label_is_known() -> Non
 
 def test_a_job_of_the_direct_lane_is_shaped_like_a_request() -> None:
     made = world("moderate", ladder=LADDER, max_tokens=CEILINGS)
-    dropped = job(params=message_body(max_tokens=2_000), max_tokens="by-label", tenant="acme")
+    dropped = job(params=message_body(max_tokens=2_000, thinking=QUIET), max_tokens="by-label", tenant="acme")
     run(made.door().drain({"Records": [dropped]}, 900.0))
     (call,) = made.claude.answer_calls
     assert (call.body["max_tokens"], call.body["output_config"]) == (256, {"effort": "low"})
@@ -177,7 +196,8 @@ def test_a_job_of_the_direct_lane_is_shaped_like_a_request() -> None:
 
 def line(lane: Lane, **router: Any) -> dict[str, Any]:
     """The body of the one line that is submitted for a job of 2,000 tokens."""
-    lane.drop("a", params=router.pop("params", message_body(max_tokens=2_000)), tenant="acme", **router)
+    params = router.pop("params", message_body(max_tokens=2_000, thinking=QUIET))
+    lane.drop("a", params=params, tenant="acme", **router)
     lane.round()
     ((_, ((_, body),)),) = lane.batches.made.values()
     found: dict[str, Any] = json.loads(body)
@@ -196,6 +216,14 @@ def test_a_line_of_the_batch_lane_is_shaped_too_and_its_money_with_it() -> None:
     (less,), (more,) = shaped.world.ledger.open.values(), plain.world.ledger.open.values()
     # 1,744 output tokens less, at half of sonnet's $10 per million and a tenth more, which is the dearest place.
     assert more.amount_usd - less.amount_usd == Decimal("0.009592")
+
+
+def test_a_line_whose_model_thinks_keeps_its_max_tokens_and_the_money_for_it() -> None:
+    lane = Lane(label="moderate", routing=Routing.parse({"max_tokens": CEILINGS}))
+    body = line(lane, params=message_body(max_tokens=2_000), max_tokens="by-label")
+    assert body["max_tokens"] == 2_000
+    (_, parked) = lane.store.lines["g/a"]
+    assert parked.max_tokens == 2_000
 
 
 def test_a_line_without_permission_keeps_its_max_tokens_and_one_with_an_effort_keeps_that() -> None:

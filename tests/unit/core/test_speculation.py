@@ -294,6 +294,28 @@ def test_events_that_are_no_message_that_is_understood_are_asked_for_again_unstr
     assert "secret" not in str(fields)
 
 
+def test_a_tool_call_that_the_tokens_end_is_used_as_far_as_it_came_and_not_paid_twice() -> None:
+    start, ping, *_ = streamed_steps(USAGE)
+    tool = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
+    piece = {"type": "input_json_delta", "partial_json": '{"city": "Bern", "days": [1, 2, "thr'}
+    steps = [
+        start,
+        ping,
+        event("content_block_start", index=0, content_block=tool),
+        event("content_block_delta", index=0, delta=piece),
+        event("content_block_stop", index=0),
+        event("message_delta", USAGE, final=True, delta={"stop_reason": "max_tokens"}),
+        event("message_stop"),
+    ]
+    world = World(label="simple", script=[steps])
+    told = record()
+    message = run(world.router.answer(asking(world), told)).reply.message
+    assert message["content"] == [{**tool, "input": {"city": "Bern", "days": [1, 2]}}]
+    assert (message["stop_reason"], told.speculation) == ("max_tokens", "used")
+    assert booked(world) == [CLASSIFIED, ("answer", HAIKU, ())]
+    assert first_of(world, "answer").cost_usd == EXACT
+
+
 def test_events_that_are_not_understood_pass_to_a_caller_who_streams() -> None:
     odd = event("content_block_delta", index=0, delta={"type": "audio_delta", "audio": "aGk="})
     steps = streamed_steps(USAGE)

@@ -70,6 +70,50 @@ def test_opus_keeps_a_turn_that_sonnet_could_do_and_gives_haiku_what_it_can() ->
     assert told(talk.say("simple")) == (HAIKU, "classifier")
 
 
+def moderate_with_one_hard_question(world: World) -> Talk:
+    """Two turns on sonnet and one on opus, 20 seconds apart; both have 60,000 tokens of it in their caches."""
+    talk = Talk(world)
+    for label, usage in (("moderate", WARM), ("moderate", READ), ("complex", WARM)):
+        assert told(talk.say(label, usage))[1] == "classifier"
+        world.clock.advance(20)
+    return talk
+
+
+def test_one_hard_question_does_not_keep_a_moderate_conversation_on_opus() -> None:
+    """Sonnet's cache was used 40 seconds ago: a turn there is $0.016, on opus $0.032."""
+    talk = moderate_with_one_hard_question(World())
+    answers = [talk.say("moderate") for _ in range(4)]
+    assert [told(answer) for answer in answers] == [(SONNET, "classifier")] * 4
+    assert talk.world.claude.answer_models == [SONNET, SONNET, OPUS, *[SONNET] * 4]
+
+
+@pytest.mark.parametrize(("seconds", "model"), [(259, SONNET), (260, OPUS)])
+def test_it_stays_on_opus_once_sonnets_cache_is_cold(seconds: int, model: str) -> None:
+    """Sonnet was last used 40 seconds before, opus 20."""
+    talk = moderate_with_one_hard_question(World())
+    talk.world.clock.advance(seconds)
+    assert talk.say("moderate").headers["x-router-model"] == model
+
+
+def test_what_is_kept_of_the_others_is_what_was_warm_when_the_last_one_answered() -> None:
+    talk = moderate_with_one_hard_question(World())
+    [kept] = talk.world.sessions.items.values()
+    assert (kept.model, {model: warm.tokens for model, warm in kept.others.items()}) == (OPUS, {SONNET: 60_000})
+    talk.world.clock.advance(270)
+    talk.say("complex")
+    [kept] = talk.world.sessions.items.values()
+    assert (kept.model, kept.others) == (OPUS, {})
+
+
+def test_a_session_leaves_the_effort_to_its_caller_so_that_what_is_warm_is_read() -> None:
+    ladder = {"moderate": {"tier": "sonnet", "effort": "low"}}
+    talk = warm(World(routing=Routing.parse({"ladder": ladder})))
+    kept = talk.say("moderate")
+    assert told(kept) == (OPUS, "session")
+    assert "output_config" not in talk.world.claude.answer_calls[-1].body
+    assert "x-router-adapted" not in kept.headers
+
+
 def test_a_conversation_that_is_not_warm_goes_where_its_label_says() -> None:
     world = World()
     warm(world)
@@ -237,3 +281,16 @@ def test_what_is_warm_is_nothing_to_stay_for_when_the_router_would_not_mark_it_t
     world.prefixes.items.clear()
     world.restart()
     assert told(talk.say("moderate")) == (SONNET, "classifier")
+
+
+@pytest.mark.parametrize(("forgotten", "model"), [(None, SONNET), (SONNET, OPUS)])
+def test_neither_is_what_is_warm_where_it_would_go_something_to_go_for(forgotten: str | None, model: str) -> None:
+    world = World(routing=Routing(prompt_caching=True))
+    talk = Talk(world, system="You are a careful clerk. " * 200)
+    for label in ("moderate", "complex"):
+        talk.say(label, Usage(input_tokens=60_000, output_tokens=1_000))
+        talk.say(label, WARM)
+    [(key, seen)] = world.prefixes.items.items()
+    world.prefixes.items[key] = {name: at for name, at in seen.items() if name != forgotten}
+    world.restart()
+    assert told(talk.say("moderate"))[0] == model

@@ -13,6 +13,7 @@ from cost_router.core.preclassifier import Chances, Preclassifier
 from cost_router.core.words import Label
 from infra.operate.labelled import BadLabels
 from infra.quality import report
+from infra.quality.figures import figures
 from infra.quality.learning import Lesson, Texts, fit
 from infra.quality.rows import Row, read_rows
 from infra.quality.splits import held_out
@@ -119,6 +120,13 @@ def test_prompts_in_a_context_make_a_model_for_any(tmp_path: Path, trained: Trai
     unheld = [row for row in rows if row.alone or not held_out(row.prompt)]
     assert len(unheld) == len(rows), "the line with a context has to be one that is learned from"
     assert train(rows, 0.95, 1.0).data["lone"] is False
+
+
+def test_figures_count_what_the_router_would_get(tmp_path: Path, trained: Trained) -> None:
+    """A model of lone prompts is not credited with labels of others, which it never gives."""
+    whole = {"system": "Be brief.", "messages": [{"role": "user", "content": "recite kites"}]}
+    rows = read(tmp_path, [{"params": whole, "label": "simple"}, {"prompt": "recite kites", "label": "simple"}])
+    assert figures(trained.model, rows)["coverage"] == 0.5
 
 
 def test_too_few_rows_teach_nothing(tmp_path: Path) -> None:
