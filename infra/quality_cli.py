@@ -24,6 +24,9 @@ def train(
     agreement: Annotated[float, typer.Option(help="how often a label has to be right to be given")] = 0.95,
     out: Annotated[Path, typer.Option(help="where the model is written")] = Path("preclassifier.json"),
     strength: Annotated[float | None, typer.Option(help="inverse of the penalty; tried out when left out")] = None,
+    logged: Annotated[
+        bool, typer.Option("--logged", help="of samples nobody has labelled, take the classifier's own labels")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a local pre-classifier on labels or outcomes, and say on held-out prompts how far it may be trusted.
@@ -42,7 +45,7 @@ def train(
             console.print(line, style="dim", markup=False)
 
     report.check_folder(out)
-    made = training.train(rows.read_rows(files), agreement, strength, say)
+    made = training.train(rows.read_rows(files, logged=logged), agreement, strength, say)
     facts = report.facts(made.data, made.model, made.tested)
     report.write(made.data, out)
     if as_json:

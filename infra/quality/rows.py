@@ -33,6 +33,7 @@ STRONG: Final = "strong"
 MOST: Final = 1_000_000_000  # of a number
 SHOWN: Final = 20  # problems that an error tells
 BOM: Final = b"\xef\xbb\xbf"
+CLASSIFIED: Final = ("classifier", "cache")  # causes of labels that the classifier gave
 SHAPES: Final = (
     '{"prompt": "...", "label": "simple"}, {"params": {...}, "label": "simple"}, '
     '{"prompt": "...", "weak": 0, "strong": 1} or {"prompt": "...", "correct": {"MODEL": 1, ...}}'
@@ -67,15 +68,21 @@ class Row:
         return " ".join(sorted(self.correct))
 
 
-def read_rows(paths: Sequence[Path]) -> list[Row]:
-    """The rows of all files, gzipped where a name ends in .gz; raises `BadLabels` that names the bad lines."""
+def read_rows(paths: Sequence[Path], *, logged: bool = False) -> list[Row]:
+    """The rows of all files, gzipped where a name ends in .gz; raises `BadLabels` that names the bad lines.
+
+    logged: a line of `cost-router sample` that nobody has labelled counts by the label that the classifier gave it, if
+    it was the classifier's; the others of those lines are left out.
+    """
     found: list[Row] = []
     problems: list[str] = []
     for path in paths:
         try:
             for number, raw in _lines(path):
                 try:
-                    found.append(_row(parse_json(raw, "line"), path.name.split(".")[0]))
+                    value = parse_json(raw, "line")
+                    if not logged or _is_told(value):
+                        found.append(_row(value, path.name.split(".")[0], logged=logged))
                 except InvalidRequest as error:
                     problems.append(f"{path} line {number}: {error}")
         except (OSError, EOFError, zlib.error) as error:
@@ -97,12 +104,24 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, text
 
 
-def _row(value: Mapping[str, Any], file: str) -> Row:
+def _is_told(value: Mapping[str, Any]) -> bool:
+    """Whether a line has anything to learn from, where logged labels count, too."""
+    return "routed" not in value or value.get("label") is not None or _classified(value) is not None
+
+
+def _classified(value: Mapping[str, Any]) -> object:
+    """The label that the classifier gave to a sampled request; None when it is a rule's, a guess or not told."""
+    routed = value.get("routed")
+    return routed.get("label") if isinstance(routed, dict) and routed.get("cause") in CLASSIFIED else None
+
+
+def _row(value: Mapping[str, Any], file: str, *, logged: bool) -> Row:
     ask = read_ask(_body(value))
     if not ask.text:
         raise InvalidRequest("there is no text that a person wrote; accepted: a prompt with text")
     correct = _scores(value)
-    label = None if value.get("label") is None else _label(value["label"])
+    given = value.get("label") or _classified(value) if logged else value.get("label")
+    label = None if given is None else _label(given)
     if label is None and not correct:
         raise InvalidRequest(f"members {quoted(sorted(value))}; accepted: label, weak and strong, or correct")
     return Row(

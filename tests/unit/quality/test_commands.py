@@ -181,3 +181,16 @@ def test_the_command_starts_without_what_training_needs() -> None:
     code = "import sys, infra.cli; print(sorted({'numpy', 'scipy', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_train_learns_from_the_classifiers_labels_of_samples_that_nobody_has_labelled(tmp_path: Path) -> None:
+    def sample(row: dict[str, Any], cause: str) -> dict[str, Any]:
+        body = {"messages": [{"role": "user", "content": row["prompt"]}]}
+        return {"id": "req_1", "params": body, "label": None, "routed": {"label": row["label"], "cause": cause}}
+
+    asked = [sample(row, ("classifier", "cache")[place % 2]) for place, row in enumerate(lines(40))]
+    guessed = [sample({"prompt": "x", "label": "moderate"}, cause) for cause in ("default", "rule:planning", "session")]
+    file, out = written(tmp_path, [*asked, *guessed]), tmp_path / "model.json"
+    told = json.loads(run("train", file, "--logged", "--out", out, "--json"))
+    assert told["trained_on"]["rows"] + told["held_out"]["rows"] == len(asked)
+    assert "nothing was read" in run("train", file, "--out", out, expect=1)
