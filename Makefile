@@ -28,7 +28,7 @@ demo: .venv/.made  ## deploy into an emulator, run the main job, print the cost 
 	@cost-router demo
 
 test: .venv/.made  ## run the tests
-	@python -m pytest -n 2 --dist loadfile
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 up: .venv/.made  ## start the local stack in the background, write .local/stack.json
 	@cost-router up
