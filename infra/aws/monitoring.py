@@ -23,6 +23,7 @@ AMBIGUOUS: Final = 5  # in an hour: one is a cut connection, five are a deadline
 DRIFT_USD: Final = Decimal("0.01")  # below it the provider's own figures are rounded
 HOUR: Final = Duration.hours(1)
 SLOW_SHARE: Final = Decimal("0.8")  # of the classifier's deadline: past it, labels are guesses
+GUESSES: Final = 10  # in five minutes; one is a slow call
 SERVER_ERRORS: Final = 5  # in five minutes; one may be a client's own cut
 OLD_JOB: Final = Duration.hours(6)  # waiting for rate limits is normal, waiting this long is not
 MINUTE: Final = Duration.minutes(1)
@@ -191,6 +192,12 @@ def health_rings(m: Metrics, classifier_deadline_seconds: Decimal) -> Iterator[R
     yield Ring(
         id="ClassifierSkipped", metric=m.ours(Metric.CLASSIFIER_SKIPPED, "Sum", MINUTE), at_least=1, says=skipped
     )
+    guessed = (
+        f"{GUESSES} or more labels within five minutes were guesses: the classifier failed, was late, or its model is "
+        "refused; the log line classifier_failed says why. Guessed requests run on the middle tier."
+    )
+    failing = m.ours(Metric.CLASSIFIER_FAILURES, "Sum", FIVE_MINUTES)
+    yield Ring(id="ClassifierFailing", metric=failing, at_least=GUESSES, says=guessed)
     errors = f"The API answered {SERVER_ERRORS} or more requests with 5xx within five minutes."
     yield Ring(id="RouterErrors", metric=m.server_errors(FIVE_MINUTES), at_least=SERVER_ERRORS, says=errors)
     failures = "Ledger entries could not be written; they are whole in the functions' logs: ledger_entry_not_written."

@@ -11,6 +11,7 @@ from infra.quality.curves import Curve
 from infra.quality.policies import KEYWORDS, LENGTH, ORACLE, PRECLASSIFIER, RANDOM, RUBRIC
 
 WIDTH, HEIGHT = 400, 300  # of a panel, in pixels
+EDGE = 16  # right of the last panel, whose last figure stands out
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 34, 40
 ACROSS: Final = 2  # panels in a row
 LEGEND: Final = 22  # pixels of one of its lines
@@ -42,7 +43,7 @@ def svg(panels: Sequence[Panel]) -> str:
     down = -(-len(panels) // across)
     names = [name for name in COLOURS if any(name in panel.curves for panel in panels)]
     in_line = WIDTH * across // ROOM
-    width, height = WIDTH * across, HEIGHT * down + LEGEND * -(-len(names) // in_line)
+    width, height = WIDTH * across + EDGE, HEIGHT * down + LEGEND * -(-len(names) // in_line)
     drawn = [
         f'<g transform="translate({WIDTH * (place % across)},{HEIGHT * (place // across)})">{_panel(panel)}</g>'
         for place, panel in enumerate(panels)

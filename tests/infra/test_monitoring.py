@@ -108,6 +108,7 @@ def test_the_state_of_the_last_reconciled_day_stays_until_the_next(streaming: Te
     [
         ("ClassifierSlow", Metric.CLASSIFIER_LATENCY, "p95", 2_400),
         ("ClassifierSkipped", Metric.CLASSIFIER_SKIPPED, "Sum", 1),
+        ("ClassifierFailing", Metric.CLASSIFIER_FAILURES, "Sum", 10),
         ("RouterErrors", "5XXError", "Sum", 5),
         ("LedgerFailures", Metric.LEDGER_FAILURES, "Sum", 1),
         ("LaneStopped", Metric.LANE_STOPPED, "Sum", 1),
@@ -145,6 +146,7 @@ def test_alarms_on_our_namespace_watch_metrics_of_the_contract(streaming: Templa
         Metric.UNRESERVED,
         Metric.CLASSIFIER_LATENCY,
         Metric.CLASSIFIER_SKIPPED,
+        Metric.CLASSIFIER_FAILURES,
         Metric.LEDGER_FAILURES,
         Metric.LANE_STOPPED,
     }
@@ -153,7 +155,7 @@ def test_alarms_on_our_namespace_watch_metrics_of_the_contract(streaming: Templa
 def test_every_alarm_says_what_is_wrong_and_rings_on_the_topic(streaming: Template) -> None:
     (topic,) = streaming.of_type("AWS::SNS::Topic")
     alarms = streaming.of_type(ALARM)
-    assert len(alarms) == 16
+    assert len(alarms) == 17
     for found in alarms.values():
         assert found["AlarmActions"] == [{"Ref": topic}]
         assert found["AlarmDescription"].endswith(".")

@@ -17,16 +17,15 @@ from functools import partial
 from typing import Final
 
 from cost_router.core.arms import Arm
-from cost_router.core.ask import BYTES_PER_TOKEN, PROMPT_TOKENS_ADDED, Ask
+from cost_router.core.ask import Ask
 from cost_router.core.calls import Caller, Patience
 from cost_router.core.errors import DeadlinePassed, StoreError, UpstreamError
 from cost_router.core.ledger import CLASSIFIER
 from cost_router.core.outages import Outages
 from cost_router.core.ports import Chance, Clock, LabelStore, Reply, Telemetry
 from cost_router.core.request import Tenant
-from cost_router.core.rubric import ANSWER_TOKENS, read_label
-from cost_router.core.terms import Terms
-from cost_router.core.trip import Call, Trip
+from cost_router.core.rubric import read_label
+from cost_router.core.trip import Call, Trip, own_call
 from cost_router.core.words import Label
 
 FALLBACK_LABEL: Final = Label.MODERATE
@@ -134,21 +133,7 @@ class Labeller:
         if place and not model.geographies:
             return None
         body = arm.rubric.question(trip.asked, model, self.chance.token())
-        if place:
-            body["inference_geo"] = place
-        size = len(json.dumps(body))
-        return Call(
-            model=model,
-            body=body,
-            headers={},  # the caller's betas are not the classifier's
-            most_prompt_tokens=size + PROMPT_TOKENS_ADDED,
-            likely_prompt_tokens=size // BYTES_PER_TOKEN,
-            max_tokens=ANSWER_TOKENS,
-            purpose=CLASSIFIER,
-            cause=CLASSIFIER,
-            label=None,
-            terms=Terms(inference_geo=place, cached_for=None),
-        )
+        return own_call(model, body, place, CLASSIFIER, CLASSIFIER)
 
     async def _classify(self, call: Call | None, trip: Trip, patience: Patience) -> Label | None:
         request = trip.request

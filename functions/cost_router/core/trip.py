@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import itertools
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any
 
 from cost_router.core import ledger, pricing
 from cost_router.core.arms import Arm, Plan
-from cost_router.core.ask import Ask
+from cost_router.core.ask import BYTES_PER_TOKEN, PROMPT_TOKENS_ADDED, Ask
 from cost_router.core.budget import Pace, Reservation, Scope, Standing
 from cost_router.core.catalogue import Model
 from cost_router.core.ledger import Entry, Trail
@@ -103,6 +104,27 @@ class Trip:
         put_aside = sum((row.amount_usd for row in self.reservations if row.at.date() == on), Decimal(0))
         used_up = sum((entry.cost_usd for entry in self.trail.entries if entry.at.date() == on), Decimal(0))
         return max(Decimal(0), put_aside - used_up)
+
+
+def own_call(model: Model, body: dict[str, Any], place: str | None, purpose: str, cause: str) -> Call:
+    """A short question of the router's own about a request, asked where the request is to be answered.
+
+    place: the request's `inference_geo`. The caller's headers do not go with it: its betas are not for this call.
+    """
+    asked = {**body, "inference_geo": place} if place else body
+    size = len(json.dumps(asked))
+    return Call(
+        model=model,
+        body=asked,
+        headers={},
+        most_prompt_tokens=size + PROMPT_TOKENS_ADDED,
+        likely_prompt_tokens=size // BYTES_PER_TOKEN,
+        max_tokens=body["max_tokens"],
+        purpose=purpose,
+        cause=cause,
+        label=None,
+        terms=Terms(inference_geo=place, cached_for=None),
+    )
 
 
 def entry_of(call: Call, trip: Trip, at: dt.datetime, cost_usd: Decimal, **known: Any) -> Entry:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cost_router.core import content
 from cost_router.core.answer_checks import text_of
-from cost_router.core.ask import BYTES_PER_TOKEN, PROMPT_TOKENS_ADDED, Ask
+from cost_router.core.ask import Ask
 from cost_router.core.calls import Caller
 from cost_router.core.catalogue import Model
 from cost_router.core.errors import RouterError, StoreError
@@ -22,8 +22,7 @@ from cost_router.core.ledger import JUDGE
 from cost_router.core.ports import Chance, Clock, Telemetry
 from cost_router.core.request import VERIFIER
 from cost_router.core.rubric import ANSWER_TOKENS, as_data
-from cost_router.core.terms import Terms
-from cost_router.core.trip import Call, Trip
+from cost_router.core.trip import Call, Trip, own_call
 
 HEAD: Final = 3_000  # characters of an answer
 TAIL: Final = 1_000
@@ -80,21 +79,7 @@ class Verifier:
         if not judgeable or (place and not model.geographies):
             return None
         body = question(_with_earlier(request.ask), answer, model, self.chance.token())
-        if place:
-            body["inference_geo"] = place
-        size = len(json.dumps(body))
-        return Call(
-            model=model,
-            body=body,
-            headers={},  # the caller's betas are not the verifier's
-            most_prompt_tokens=size + PROMPT_TOKENS_ADDED,
-            likely_prompt_tokens=size // BYTES_PER_TOKEN,
-            max_tokens=ANSWER_TOKENS,
-            purpose=JUDGE,
-            cause=VERIFIER,
-            label=None,
-            terms=Terms(inference_geo=place, cached_for=None),
-        )
+        return own_call(model, body, place, JUDGE, VERIFIER)
 
 
 def question(ask: Ask, answer: str, model: Model, nonce: str) -> dict[str, Any]:
