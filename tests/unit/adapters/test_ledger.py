@@ -296,7 +296,7 @@ def test_nothing_to_say_is_left_out_of_the_item(aws: Aws) -> None:
     (item,) = items(booked, "entries#2026-11-23").values()
     assert {"label", "upstream_request_id"}.isdisjoint(item)
     assert item["flags"] == ["ambiguous"]
-    assert set(row(ENTRY)) - set(item) >= {"label", "upstream_request_id", "job", "arm"}
+    assert set(row(ENTRY)) - set(item) == {"label", "upstream_request_id", "job", "arm", "cache_saved_usd"}
 
 
 def test_speed_place_and_searches_are_written_when_they_are_not_as_usual(aws: Aws) -> None:
