@@ -27,9 +27,8 @@ help:  ## list the targets
 demo: .venv/.made  ## deploy into an emulator, run the main job, print the cost report
 	@cost-router demo
 
-# Files go by name, so that the many quick ones come last and keep both workers busy to the end.
 test: .venv/.made  ## run the tests
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@python -m pytest -n 2 --dist loadfile
 
 up: .venv/.made  ## start the local stack in the background, write .local/stack.json
 	@cost-router up

@@ -194,7 +194,7 @@ def test_events_come_one_by_one_as_claude_sends_them(stack: LocalStack, meter: M
     with httpx2.stream("POST", url, json=body, headers={"x-api-key": key}, timeout=60) as answer:
         arrived = [time.monotonic() for line in answer.iter_lines() if line.startswith("event: content_block_delta")]
     gaps = [later - earlier for earlier, later in itertools.pairwise(arrived)]
-    assert len(gaps) > 5
+    assert len(gaps) > 2  # the shortest answer of the stand-in has more deltas than that
     assert sorted(gaps)[len(gaps) // 2] > 0.03  # in the median; a loaded machine may bunch a few
 
 

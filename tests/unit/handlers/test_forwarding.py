@@ -49,7 +49,7 @@ def compact(body: dict[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies("sonnet"))
 def test_a_body_arrives_byte_for_byte_but_for_the_name_of_the_model(road: Road, body: dict[str, Any]) -> None:
     answer = road.post(compact(body))
