@@ -134,7 +134,8 @@ def test_the_record_is_told_once_and_at_the_end() -> None:
 
         def beat(count: int) -> None:
             told.append(len(world.telemetry.records))
-            world.clock.advance(100.0)
+            if count <= 3:  # another beat may come while the answer is on its way
+                world.clock.advance(100.0)
             if count == 3:
                 claude.ready.set()
 
@@ -143,7 +144,7 @@ def test_the_record_is_told_once_and_at_the_end() -> None:
 
     world.router_settings = dataclasses.replace(world.router_settings, deadline_seconds=895.0)
     run(go())
-    assert told == [0, 0, 0]
+    assert (told[:3], set(told)) == ([0, 0, 0], {0})
     (record,) = world.telemetry.records
     assert (record.status, record.error, record.bill.cost_usd) == (200, None, Decimal("0.006"))
     assert record.latency_ms == 300_000
