@@ -56,7 +56,7 @@ def evaluate(
     Each request is a dry run: the classifier is paid, at the key's tenant's expense, and nothing is answered.
     """
     from infra.operate.evaluate_run import Asked, Plan  # noqa: PLC0415  httpx2 takes a while
-    from infra.operate.show_evaluation import print_evaluation  # noqa: PLC0415  the same
+    from infra.operate.show_evaluation import print_evaluation  # noqa: PLC0415  it imports the same client
 
     items, tries = read_labelled(file), per_attack if injections else None
     if local:
@@ -77,8 +77,8 @@ def evaluate(
 
 
 def _evaluate_local(items: Sequence[Item], file: Path, tries: int | None, out: Path | None, *, as_json: bool) -> None:
-    from infra.operate.evaluate_local import evaluate_local  # noqa: PLC0415  as above
-    from infra.operate.show_evaluation import print_local  # noqa: PLC0415  as above
+    from infra.operate.evaluate_local import evaluate_local  # noqa: PLC0415  other commands need not wait
+    from infra.operate.show_evaluation import print_local  # noqa: PLC0415  other commands need not wait
 
     made = evaluate_local(items, file, tries)
     _write(out, made.predictions())

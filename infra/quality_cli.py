@@ -74,7 +74,7 @@ def replay(
     beside them is what the rubric's classifier said. Nothing is sent anywhere.
     """
     from infra.quality import labels_file, plot, rows, show, splits  # noqa: PLC0415  numpy takes a while
-    from infra.quality import replay as lab  # noqa: PLC0415  the same
+    from infra.quality import replay as lab  # noqa: PLC0415  scikit-learn takes seconds
 
     model = read_model(preclassifier)
     found = [row for row in rows.read_rows([file]) if row.correct]

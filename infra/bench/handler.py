@@ -128,7 +128,7 @@ def _app(env: Mapping[str, str], aws: Any, around: Callable[[Any], Any] = lambda
 
 def _caches(aws: Any, table: str) -> dict[str, Any]:
     """What is known of prompt caches; no measure marks its prompts, so it is never reached."""
-    from cost_router.adapters.sessions import DynamoPrefixes, DynamoSessions  # noqa: PLC0415  as above
+    from cost_router.adapters.sessions import DynamoPrefixes, DynamoSessions  # noqa: PLC0415  each process measures one thing
 
     return {"sessions": DynamoSessions(aws, table), "prefixes": DynamoPrefixes(aws, table)}
 

@@ -56,7 +56,7 @@ def share(found: Iterable[tuple[bool, Decimal]]) -> Share | None:
 
     Unequal weights make an interval wider: it is that of Kish's effective number of observations.
     """
-    rows = [(hit, float(weight)) for hit, weight in found]
+    rows = [(hit, float(weight)) for hit, weight in found]  # statistics of requests, not money
     if not rows:
         return None
     total = math.fsum(weight for _, weight in rows)
@@ -85,6 +85,7 @@ def label_mix(rows: Iterable[tuple[Label, Decimal]]) -> dict[Label, float]:
     for label, weight in rows:
         weights[label] += weight
     total = sum(weights.values())
+    # Shares of requests, not money.
     return {label: float(weight / total) if total else 0.0 for label, weight in weights.items()}
 
 

@@ -193,7 +193,7 @@ def _routed(reply: httpx2.Response, wall_ms: float) -> Routed:
             tier=Tier.parse(told["tier"]),
             cost_usd=Decimal(told["classifier_cost_usd"]),
             wall_ms=wall_ms,
-            classifier_ms=None if spent is None else float(spent),
+            classifier_ms=None if spent is None else float(spent),  # milliseconds
         )
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise NotRouted(f"the reply is no decision: {type(error).__name__}") from None

@@ -218,7 +218,7 @@ class Evaluation:
             if one.label:
                 named = {"id": item.id} if item.id else {"prompt": item.prompt or item.ask.text}
                 told = {**named, "label": item.label, "predicted": one.label, "cause": one.cause}
-                yield json.dumps({**told, "weight": float(item.weight)}, ensure_ascii=False)
+                yield json.dumps({**told, "weight": float(item.weight)}, ensure_ascii=False)  # of requests
 
 
 def likely_usd(items: Sequence[Item], lineup: Lineup, on: dt.date) -> Decimal:

@@ -83,6 +83,7 @@ class LocalEvaluation:
         for item, label in zip(self.items, self.labels, strict=True):
             if label:
                 named = {"id": item.id} if item.id else {"prompt": item.prompt or item.ask.text}
+                # JSON has no decimals; a weight counts requests, not money.
                 told = {**named, "label": item.label, "predicted": label, "cause": CAUSE, "weight": float(item.weight)}
                 found.append(json.dumps(told, ensure_ascii=False))
         return found
@@ -125,4 +126,5 @@ def _read(file: Path) -> Mapping[str, Any]:
 
 def _stated(data: Mapping[str, Any]) -> float | None:
     value = data.get("agreement")
+    # An agreement or a coverage, from 0 to 1.
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -76,7 +76,7 @@ def misrouting(routes: Sequence[Route]) -> Misrouting | None:
     steps = sum((route.weight * (route.right - route.routed) for route in small), Decimal(0))
     return Misrouting(
         under=under,
-        tiers_under=float(steps / sum(route.weight for route in small)) if small else 0.0,
+        tiers_under=float(steps / sum(route.weight for route in small)) if small else 0.0,  # tiers
         over=over,
         wasted_usd=per_1000([(route.extra_usd, route.weight) for route in large]),
         withheld_usd=per_1000([(-route.extra_usd, route.weight) for route in small]),

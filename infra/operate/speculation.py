@@ -46,7 +46,7 @@ class Estimate:
     def json(self) -> dict[str, Any]:
         """As `--json` prints it; dollars are decimal strings."""
         price = self.usd_per_second
-        return {
+        return {  # numbers of requests and times are no money: JSON's own numbers will do
             "used_per_1000": round(float(self.used), 1),
             "abandoned_per_1000": round(float(self.abandoned), 1),
             "saved_ms_per_used": round(float(self.saved_ms), 1),

@@ -39,17 +39,17 @@ class JsonSchemas:
     def follows(self, value: object, schema: object) -> bool | None:
         """Whether a value follows a JSON schema; None where that cannot be told: no schema, a remote one, too much."""
         # Loading it takes a tenth of a second, which most processes need not wait for.
-        from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415  as said
-        from jsonschema.validators import extend  # noqa: PLC0415  the same
-        from referencing import Registry  # noqa: PLC0415  the same
-        from referencing.exceptions import Unresolvable  # noqa: PLC0415  the same
+        from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415  loaded only where an answer is checked
+        from jsonschema.validators import extend  # noqa: PLC0415  loaded only where an answer is checked
+        from referencing import Registry  # noqa: PLC0415  loaded only where an answer is checked
+        from referencing.exceptions import Unresolvable  # noqa: PLC0415  loaded only where an answer is checked
 
         keywords = Draft202012Validator.VALIDATORS
         try:
             if not _is_small(schema):
                 return None
             Draft202012Validator.check_schema(schema, format_checker=None)  # type: ignore[arg-type]  # None: no formats
-            bounded = extend(Draft202012Validator, dict(_bounded(keywords)))  # type: ignore[no-untyped-call]  # the stubs'
+            bounded = extend(Draft202012Validator, dict(_bounded(keywords)))  # type: ignore[no-untyped-call]  # untyped in the stubs
             # A registry of its own: the default one fetches what it does not have.
             return bool(bounded(_undeclared(schema), registry=Registry()).is_valid(value))
         except (SchemaError, Unresolvable, TooMuchError, RecursionError, *ODD):

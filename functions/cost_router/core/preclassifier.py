@@ -184,7 +184,7 @@ def _object(name: str, value: object) -> Mapping[str, Any]:
 
 
 def _number(name: str, value: object) -> float:
-    try:
+    try:  # weights and chances of a model, never money
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:
         number = math.nan
