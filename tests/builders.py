@@ -395,6 +395,15 @@ class MemoryLabels:
         self.items[key] = (label, now + self.ttl)
 
 
+async def reach(store: "MemorySessions | MemoryPrefixes") -> None:
+    """Count that a store is asked, let its turns of the event loop pass, and fail where it is down."""
+    store.asked += 1
+    for _ in range(store.turns):
+        await asyncio.sleep(0)
+    if store.down:
+        raise StoreError("dynamodb: ReadTimeoutError")
+
+
 @dataclass
 class MemorySessions:
     """A session store in memory; `asked` counts what it is asked for, to read or to keep."""
@@ -405,20 +414,13 @@ class MemorySessions:
     items: dict[str, Session] = field(default_factory=dict)
 
     async def get(self, key: str, now: dt.datetime) -> Session | None:
-        await self._ask()
+        await reach(self)
         session = self.items.get(key)
         return session if session and session.is_warm(now) else None
 
     async def put(self, key: str, session: Session) -> None:
-        await self._ask()
+        await reach(self)
         self.items[key] = session
-
-    async def _ask(self) -> None:
-        self.asked += 1
-        for _ in range(self.turns):
-            await asyncio.sleep(0)
-        if self.down:
-            raise StoreError("dynamodb: ReadTimeoutError")
 
 
 @dataclass
@@ -431,19 +433,12 @@ class MemoryPrefixes:
     items: dict[str, Mapping[str, dt.datetime]] = field(default_factory=dict)
 
     async def get(self, key: str, now: dt.datetime) -> Mapping[str, dt.datetime]:
-        await self._ask()
+        await reach(self)
         return {model: at for model, at in self.items.get(key, {}).items() if now < at + dt.timedelta(minutes=5)}
 
     async def put(self, key: str, seen: Mapping[str, dt.datetime]) -> None:
-        await self._ask()
+        await reach(self)
         self.items[key] = dict(seen)
-
-    async def _ask(self) -> None:
-        self.asked += 1
-        for _ in range(self.turns):
-            await asyncio.sleep(0)
-        if self.down:
-            raise StoreError("dynamodb: ReadTimeoutError")
 
 
 @dataclass

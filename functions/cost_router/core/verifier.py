@@ -21,7 +21,7 @@ from cost_router.core.errors import RouterError, StoreError
 from cost_router.core.ledger import JUDGE
 from cost_router.core.ports import Chance, Clock, Telemetry
 from cost_router.core.request import VERIFIER
-from cost_router.core.rubric import ANSWER_TOKENS, as_data
+from cost_router.core.rubric import as_data, short_question
 from cost_router.core.trip import Call, Trip, own_call
 
 HEAD: Final = 3_000  # characters of an answer
@@ -85,23 +85,12 @@ class Verifier:
 def question(ask: Ask, answer: str, model: Model, nonce: str) -> dict[str, Any]:
     """The body of the verifier's call; nonce: what neither the request's nor the answer's writer can know."""
     asks, answers = f"request-{nonce}", f"answer-{nonce}"
-    body: dict[str, Any] = {
-        "model": model.id,
-        "max_tokens": ANSWER_TOKENS,
-        "system": SYSTEM,
-        "messages": [
-            {
-                "role": "user",
-                "content": f"<context-{nonce}>{ask.digest}</context-{nonce}>\n"
-                f"<{asks}>\n{as_data(ask.excerpt)}\n</{asks}>\n<{answers}>\n{as_data(_excerpt(answer))}\n</{answers}>\n"
-                f"Does the answer inside <{answers}> do what the request inside <{asks}> asks?",
-            }
-        ],
-        "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}},
-    }
-    if model.thinking == "default_on":
-        body["thinking"] = {"type": "disabled"}
-    return body
+    told = (
+        f"<context-{nonce}>{ask.digest}</context-{nonce}>\n"
+        f"<{asks}>\n{as_data(ask.excerpt)}\n</{asks}>\n<{answers}>\n{as_data(_excerpt(answer))}\n</{answers}>\n"
+        f"Does the answer inside <{answers}> do what the request inside <{asks}> asks?"
+    )
+    return short_question(model, SYSTEM, told, SCHEMA)
 
 
 def _with_earlier(ask: Ask) -> Ask:
